@@ -1,0 +1,354 @@
+"""Places: street addresses, cities, states, postal codes, countries. The fakes of one key are one US place.
+
+Knows the names of states and countries, larger cities, and the shapes of postal codes of some 15 countries. It does not
+know which street lies in which city: the street of a fake address is invented.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
+from twinlake.classify.fakes import Ints, digits, draw, joined, pick
+from twinlake.classify.text import plain_array
+from twinlake.classify.words import cities, countries, country_codes, shipped, state_codes, states
+
+STREET_WORD = (
+    "street|st|avenue|ave?|road|rd|drive|dr|lane|ln|court|ct|circle|cir|boulevard|blvd|way|place|pl|terrace|ter|trail|trl"
+    "|parkway|pkwy|square|sq|highway|hwy|alley|loop|plaza|point|ridge|row|run|crescent|close|gardens|grove|mews|hill"
+    "|heights|crossing|pass|path|pike|park|walk|green|junction|center|suite|apt|unit|floor"
+    "|[a-z]*stra(?:ss|ß)e|[a-z]*str\\.?|[a-z]*weg|[a-z]*platz|[a-z]*allee|[a-z]*gasse|[a-z]*ring|[a-z]*ufer|[a-z]*damm"
+    "|rue|chemin|impasse|quai|allee|place|route|cours|calle|c/|avenida|av|avda|paseo|plaza|camino|carrera|via|viale|piazza|corso"
+    "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata|[a-z]*veien|ulica|ul\\.?"
+)
+NUMBERED = (
+    "#?[0-9]+[a-z]?(?:[-/][0-9]+[a-z]?)?,? +\\S*\\pL{2,}.*"
+    "|.*\\pL{2,}\\S*,? +(?:no\\.? ?|nr\\.? ?|n° ?|#)?[0-9]+ ?[a-z]?(?:[-/,. ].*)?"
+)
+BOX = ".*\\b(?:p\\.? ?o\\.? ?box|postfach|apartado|boite postale)\\b.*[0-9].*"
+POSTAL = (
+    "[0-9]{5}(?:-?[0-9]{4})?|[0-9]{4}|[0-9]{6}|[0-9]{3}"  # US, DE, FR, ES, IT, AT, CH, AU, IN; US without zeros
+    "|[a-z][0-9][a-z][ -]?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? ?[0-9][a-z]{2}|[0-9]{4} ?[a-z]{2}"  # CA, GB, NL
+    "|[0-9]{2}-[0-9]{3}|[0-9]{4}-[0-9]{3}|[0-9]{5}-[0-9]{3}|[0-9]{3}-[0-9]{4}"
+    "|[0-9]{3} [0-9]{2}"  # PL, PT, BR, JP, SE and CZ
+    "|[a-z]{1,3}-? ?[0-9]{3,6}|[0-9]{2} ?[0-9]{3}"  # LV-1010, D-80331, S-958 22
+    "|[a-z]-[0-9]{3} [0-9]{2}"
+)
+STREETS = pa.array(
+    [
+        "Oak",
+        "Maple",
+        "Cedar",
+        "Pine",
+        "Elm",
+        "Walnut",
+        "Chestnut",
+        "Willow",
+        "Birch",
+        "Spruce",
+        "Magnolia",
+        "Juniper",
+        "Aspen",
+        "Laurel",
+        "Poplar",
+        "Hickory",
+        "Sycamore",
+        "Dogwood",
+        "Main",
+        "Church",
+        "High",
+        "Park",
+        "Washington",
+        "Lake",
+        "Hill",
+        "Spring",
+        "River",
+        "Mill",
+        "Bridge",
+        "Meadow",
+        "Forest",
+        "Sunset",
+        "Highland",
+        "Valley",
+        "Prospect",
+        "Franklin",
+        "Jefferson",
+        "Madison",
+        "Jackson",
+        "Lincoln",
+        "Monroe",
+        "Adams",
+        "Harrison",
+        "Liberty",
+        "Union",
+        "Center",
+        "Summit",
+        "Ridge",
+        "Garden",
+        "Orchard",
+        "Prairie",
+        "Canyon",
+        "Harbor",
+        "Bay",
+        "Ocean",
+        "Beach",
+        "Mountain",
+        "Eagle",
+        "Fox",
+        "Deer",
+        "Robin",
+        "Heron",
+        "Falcon",
+        "Copper",
+        "Silver",
+        "Golden",
+        "Granite",
+        "Amber",
+    ]
+)
+KINDS = pa.array(
+    ["Street", "Avenue", "Road", "Drive", "Lane", "Court", "Circle", "Boulevard", "Way", "Place", "Terrace", "Trail"]
+)
+
+
+def match_street(values: pa.StringArray) -> Mask:
+    """A number and a word with a street word between, before or after them, or a post office box."""
+    text = plain_array(values)
+    numbered = matches(text, NUMBERED) & matches(text, f"(?:.*[ ,.0-9])?(?:{STREET_WORD})(?:[ ,.0-9\\n].*)?")
+    return (numbered | matches(text, BOX)) & matches(text, ".{6,200}")
+
+
+def match_street_shape(values: pa.StringArray) -> Mask:
+    """Words with a number first or last."""
+    text = plain_array(values)
+    return (
+        matches(text, NUMBERED) | matches(text, BOX) | matches(text, f"(?:.* )?(?:{STREET_WORD})(?: .*)?")
+    ) & matches(text, ".{5,200}")
+
+
+def match_city(values: pa.StringArray) -> Mask:
+    """Larger towns by their names, in local and English spelling."""
+    return is_in(_place(values), cities())
+
+
+def match_place_shape(values: pa.StringArray) -> Mask:
+    """One to five words of letters."""
+    return matches(values, "\\pL[\\pL\\pM'’.()/-]+(?:[ ,]+[\\pL\\pM'’.()/-]+){0,4}") & matches(values, ".{3,60}")
+
+
+def match_state(values: pa.StringArray) -> Mask:
+    """US states and territories by name, code or ISO 3166-2 (US-CA); regions of other countries by name."""
+    text = plain_array(values)
+    code = pc.replace_substring_regex(text, pattern="^us-", replacement="")
+    return (is_in(code, state_codes()) & matches(values, "(?:US-)?[A-Z]{2,3}|(?:us-)?[a-z]{2}")) | is_in(text, states())
+
+
+def match_state_alone(values: pa.StringArray) -> Mask:
+    """By name or as US-CA; two letters alone may be anything."""
+    text = plain_array(values)
+    iso = is_in(pc.replace_substring_regex(text, "^us-", ""), state_codes()) & matches(values, "US-[A-Z]{2}")
+    return iso | is_in(text, states())
+
+
+def match_postal(values: pa.StringArray) -> Mask:
+    """Shapes of postal codes; a number of five digits says nothing without a header."""
+    return matches(values, POSTAL, ignore_case=True)
+
+
+def match_country(values: pa.StringArray) -> Mask:
+    """Countries by name in many languages, or by ISO 3166 code in capitals."""
+    return match_country_alone(values) | (is_in(plain_array(values), country_codes()) & matches(values, "[A-Z]{2,3}"))
+
+
+def match_country_alone(values: pa.StringArray) -> Mask:
+    """Countries by name."""
+    return is_in(_place(values), countries())
+
+
+def _place(values: pa.StringArray) -> pa.StringArray:
+    text = pc.replace_substring_regex(plain_array(values), pattern="\\.", replacement="")
+    hyphen = pc.replace_substring_regex(text, pattern="[-_]", replacement=" ")
+    known = pc.or_(pc.is_in(text, value_set=cities()), pc.is_in(text, value_set=countries()))
+    return pc.if_else(known, text, hyphen)  # United-States, but Baden-Baden
+
+
+@cache
+def _us_places() -> tuple[pa.StringArray, ...]:
+    rows = [line.split(";") for line in shipped("us_cities").to_pylist()]
+    return tuple(pa.array(column) for column in zip(*rows, strict=True))
+
+
+def _place_index(keys: Keys) -> Ints:
+    return draw(keys, "place", len(_us_places()[0]))
+
+
+def fake_street(keys: Keys) -> pa.StringArray:
+    """House number, street name, kind of street."""
+    number = pa.array(draw(keys, "street number", 9899) + 100).cast(pa.string())
+    street = pick(STREETS, draw(keys, "street name", len(STREETS)))
+    return joined(number, " ", street, " ", pick(KINDS, draw(keys, "street kind", len(KINDS))))
+
+
+def fake_city(keys: Keys) -> pa.StringArray:
+    """One of some 150 US cities."""
+    return pick(_us_places()[0], _place_index(keys))
+
+
+def fake_state(keys: Keys) -> pa.StringArray:
+    """Code of the state of the same place."""
+    return pick(_us_places()[1], _place_index(keys))
+
+
+def fake_postal(keys: Keys) -> pa.StringArray:
+    """Five digits that begin as those of the same place do."""
+    return joined(pick(_us_places()[2], _place_index(keys)), digits(draw(keys, "postal", 99) + 1, 2))
+
+
+def fake_country(keys: Keys) -> pa.StringArray:
+    """United States, where all the fake places are."""
+    return pick(pa.array(["United States"]), np.zeros(len(keys), dtype=np.int64))
+
+
+PLACES = (
+    Detector(
+        "STREET_ADDRESS",
+        match_street,
+        (
+            "address",
+            "street",
+            "street address",
+            "address line",
+            "addr",
+            "street name",
+            "home address",
+            "adresse",
+            "strasse",
+            "anschrift",
+            "hausnummer",
+            "rue",
+            "direccion",
+            "calle",
+            "domicilio",
+            "indirizzo",
+            "endereco",
+        ),
+        "pattern",
+        fake_street,
+        9899 * len(STREETS) * len(KINDS),
+        alone=match_street,
+        shape=match_street_shape,
+        against=("email", "e mail", "mail", "ip", "mac", "web", "url"),
+    ),
+    Detector(
+        "CITY",
+        match_city,
+        (
+            "city",
+            "town",
+            "village",
+            "city name",
+            "birth city",
+            "place of birth",
+            "municipality",
+            "stadt",
+            "ort",
+            "wohnort",
+            "geburtsort",
+            "gemeinde",
+            "ville",
+            "commune",
+            "localite",
+            "ciudad",
+            "localidad",
+            "municipio",
+            "poblacion",
+            "citta",
+            "cidade",
+        ),
+        "dictionary",
+        fake_city,
+        140,
+        alone=match_city,
+        shape=match_place_shape,
+    ),
+    Detector(
+        "US_STATE",
+        match_state,
+        (
+            "state",
+            "us state",
+            "state code",
+            "state name",
+            "state full",
+            "state prov",
+            "state province",
+            "province",
+            "region",
+            "subdivision",
+            "bundesland",
+            "etat",
+            "provincia",
+            "estado",
+            "comunidad autonoma",
+        ),
+        "dictionary",
+        fake_state,
+        50,
+        alone=match_state_alone,
+        against=("status", "account state", "order state"),
+    ),
+    Detector(
+        "POSTAL_CODE",
+        match_postal,
+        (
+            "zip",
+            "zip code",
+            "zipcode",
+            "postal",
+            "postal code",
+            "post code",
+            "postcode",
+            "postalcode",
+            "plz",
+            "postleitzahl",
+            "code postal",
+            "cp",
+            "codigo postal",
+            "cap",
+            "cep",
+        ),
+        "weak",
+        fake_postal,
+        10_000,
+        reads=("text", "number"),
+    ),
+    Detector(
+        "COUNTRY",
+        match_country,
+        (
+            "country",
+            "country name",
+            "country full",
+            "country code",
+            "native country",
+            "nation",
+            "land",
+            "staat",
+            "pays",
+            "pais",
+            "country of birth",
+            "birth country",
+            "geburtsland",
+            "paese",
+            "nationality",
+        ),
+        "dictionary",
+        fake_country,
+        1,
+        alone=match_country_alone,
+    ),
+)

@@ -1,0 +1,103 @@
+"""What metrics look at and what they answer. No metric is computed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from twinlake.profile.counts import TokenCounts
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+T = TypeVar("T")
+Group = Literal["fidelity", "correlation", "structure", "utility", "privacy"]
+NUMERIC_KINDS = ("number", "datetime")
+CATEGORY_KINDS = ("category", "constant", "boolean")
+
+
+def wilson(hits: float, trials: float, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The 95% interval of a share (Wilson, "Probable inference ...", JASA 22, 1927); (0, 1) without trials."""
+    if trials <= 0:
+        return 0.0, 1.0
+    share = hits / trials
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def not_computed(reason: str, **detail: Any) -> Result:
+    """The answer of a metric that can't be computed: no number, and why."""
+    return Result(None, None, None, reason, detail)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric's answer. `reference` is the same metric of real holdout rows; `reason` says why `value` is None.
+
+    `detail["at_reference_n"]` is the value for as many synthetic rows as the holdout has: compare that one with
+    `reference`. Everything in `detail` is fit for publication (no cell value, no cell below 10 people) and for JSON.
+    """
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+    reference: float | None = None
+    reason: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def comparable(self) -> float | None:
+        """The value to hold against `reference`: that at equal n where it is known."""
+        at = self.detail.get("at_reference_n")
+        return self.value if at is None else float(at)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tables, their token counts, and what is known of the columns.
+
+    `real` are the protected train rows, `holdout` rows that the model never saw, under the same plan. `columns` are the
+    modelled ones and `kinds` their kinds. `synthetic_at_holdout` may bring the twin subsampled by row id to the
+    holdout's count; otherwise it is sampled by a hash of the row and its occurrence number.
+    """
+
+    real: DataFrame
+    synthetic: DataFrame
+    columns: tuple[str, ...]
+    kinds: Mapping[str, str]
+    counts_real: TokenCounts | None = None
+    counts_synthetic: TokenCounts | None = None
+    holdout: DataFrame | None = None
+    counts_holdout: TokenCounts | None = None
+    counts_synthetic_at_holdout: TokenCounts | None = None
+    synthetic_at_holdout: DataFrame | None = None
+    target: str | None = None
+    seed: int = 7
+    k: int = 10
+    memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[Evidence], T]) -> T:
+        """What `make` returns, computed on the first call: metrics share their passes over the tables."""
+        if name not in self.memo:
+            self.memo[name] = make(self)
+        return cast(T, self.memo[name])
+
+    def numeric(self) -> list[str]:
+        """The modelled columns that are measured as numbers."""
+        return [c for c in self.columns if self.kinds.get(c) in NUMERIC_KINDS]
+
+    def categorical(self) -> list[str]:
+        """The modelled columns that are measured as categories."""
+        return [c for c in self.columns if self.kinds.get(c) in CATEGORY_KINDS]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named measure. `compute` never raises for poor data: it answers `not_computed`."""
+
+    name: str
+    title: str
+    group: Group
+    better: Literal["lower", "higher"]
+    compute: Callable[[Evidence], Result]

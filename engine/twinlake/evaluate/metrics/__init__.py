@@ -1,0 +1,20 @@
+"""The registered metrics: one file for each group, one line for each metric."""
+
+from __future__ import annotations
+
+from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
+from twinlake.evaluate.metrics.correlation import CORRELATION
+from twinlake.evaluate.metrics.fidelity import FIDELITY
+from twinlake.evaluate.metrics.privacy import PRIVACY
+from twinlake.evaluate.metrics.score import SCORE
+from twinlake.evaluate.metrics.utility import UTILITY
+
+METRICS: dict[str, Metric] = {
+    **FIDELITY,  # univariate_tv, bivariate_tv
+    **SCORE,  # field_distribution, field_correlation, deep_structure
+    **CORRELATION,  # association, pearson
+    **UTILITY,  # auc_gap, accuracy_gap, detection
+    **PRIVACY,  # exact_copies, closest_record, closer_to_train, nearest_in_train_lift
+}
+
+__all__ = ["METRICS", "Evidence", "Metric", "Result", "not_computed"]

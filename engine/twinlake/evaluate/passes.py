@@ -1,0 +1,245 @@
+"""The passes over the tables that metrics share: column facts, category lists, joint sums, histograms.
+
+Each runs once for all sides (train, holdout, twin, twin at the holdout's size) and is kept in `Evidence.memo`. They know
+no scores: `metrics/` turns their sums into numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from twinlake.evaluate.counters import Floats, Ints, doubles, summed
+from twinlake.evaluate.evidence import Evidence
+from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides
+
+Bools = npt.NDArray[np.bool_]
+CATEGORY_CAP = 100
+LISTED_CATEGORIES = 1000
+CELL_BUDGET = 1 << 22
+EXPRESSIONS = 60
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of each side and numeric column: n, mean, std, least and greatest value; of train also the median where needed."""
+
+    rows: Ints
+    n: Floats
+    mean: Floats
+    std: Floats
+    low: Floats
+    high: Floats
+    median: Floats
+
+    def shift(self) -> Floats:
+        """Train means, 0 where there is none: sums are taken around them, so that they don't cancel."""
+        return np.nan_to_num(self.mean[TRAIN])
+
+    def scale(self) -> Floats:
+        """Train standard deviations, 1 where a column does not vary."""
+        std = self.std[TRAIN]
+        return np.where(np.isfinite(std) & (std > 0), std, 1.0)
+
+
+def facts(evidence: Evidence) -> Facts:
+    """Counts, means, deviations and ranges by native aggregates."""
+    return evidence.once("facts", _facts)
+
+
+def _facts(evidence: Evidence) -> Facts:
+    names = [f"n{i}" for i in range(len(evidence.numeric()))]
+    frame = all_sides(evidence)
+    out = np.full((6, 4, len(names)), np.nan)
+    rows = np.zeros(4, dtype=np.int64)
+    for start in range(0, max(len(names), 1), EXPRESSIONS):
+        some = names[start : start + EXPRESSIONS]
+        wanted = [
+            f(n).cast("double").alias(f"{n}_{i}")
+            for n in some
+            for i, f in enumerate((F.count, F.avg, F.stddev_pop, F.min, F.max, _median))
+        ]
+        for row in frame.groupBy("side").agg(F.count(F.lit(1)).alias("rows"), *wanted).toArrow().to_pylist():
+            side = row["side"]
+            rows[side] = row["rows"]
+            for j, name in enumerate(some):
+                cells = [row[f"{name}_{i}"] for i in range(6)]
+                out[:, side, start + j] = [np.nan if x is None else x for x in cells]
+    return Facts(rows, *out)
+
+
+def _median(name: str) -> Any:
+    # Exact up to about 100,000 distinct values; beyond that off by at most 1e-5 in rank. Fills gaps before the PCA only.
+    return F.percentile_approx(name, 0.5, 100_000)
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Of each categorical column: its most frequent train values, their counts, and the divergence of whole value counts.
+
+    `distance[side][c]` is the Jensen-Shannon distance of all values of column c, missing included, between train and
+    that side; NaN where a side has no rows.
+    """
+
+    values: list[list[str]]
+    counts: list[Floats]
+    distance: Floats
+    nulls: Floats
+    cap: int
+
+
+def categories(evidence: Evidence) -> Categories:
+    """Value counts by one native groupBy; at most 1,000 values a column come back."""
+    return evidence.once("categories", _categories)
+
+
+def _categories(evidence: Evidence) -> Categories:
+    width = len(evidence.categorical())
+    # So that the tables of all pairs stay within CELL_BUDGET cells in each task.
+    cap = min(CATEGORY_CAP, max(4, int((2 * CELL_BUDGET) ** 0.5 / max(width, 1)) - 2))
+    values: list[list[str]] = [[] for _ in range(width)]
+    counts: list[Floats] = [np.zeros(0) for _ in range(width)]
+    distance = np.full((4, width), np.nan)
+    if not width:
+        return Categories(values, counts, distance, np.zeros(0), cap)
+    cells = [F.struct(F.lit(i).alias("i"), F.col(f"s{i}").alias("v")) for i in range(width)]
+    long = all_sides(evidence).select("side", F.explode(F.array(*cells)).alias("cell")).select("side", "cell.*")
+    sides = [F.sum((F.col("side") == s).cast("long")).alias(f"k{s}") for s in range(4)]
+    table = long.groupBy("i", "v").agg(*sides)
+    total = facts(evidence).rows
+    share = [F.col(f"k{s}") / int(total[s] or 1) for s in range(4)]
+    terms = [F.sum(_divergence(share[TRAIN], share[s])).alias(f"d{s}") for s in range(4)]
+    missing = F.sum(F.when(F.col("v").isNull(), F.col(f"k{TRAIN}")).otherwise(0)).alias("nulls")
+    nulls = np.zeros(width)
+    for row in table.groupBy("i").agg(missing, *terms).toArrow().to_pylist():
+        nulls[row["i"]] = row["nulls"]
+        for s in range(4):
+            if total[TRAIN] and total[s]:
+                distance[s, row["i"]] = np.sqrt(max(0.0, row[f"d{s}"]))
+    order = Window.partitionBy("i").orderBy(F.desc(f"k{TRAIN}"), "v")
+    known = table.where(F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)).withColumn("rank", F.row_number().over(order))
+    top = known.where(F.col("rank") <= LISTED_CATEGORIES).select("i", "v", f"k{TRAIN}", "rank").toArrow()
+    rows = sorted(zip(*(top.column(c).to_pylist() for c in ("i", "rank", "v", f"k{TRAIN}")), strict=True))
+    for i in range(width):
+        values[i] = [v for j, _, v, _ in rows if j == i]
+        counts[i] = np.array([n for j, _, _, n in rows if j == i], dtype=np.float64)
+    return Categories(values, counts, distance, nulls, cap)
+
+
+def _divergence(p: Any, q: Any) -> Any:
+    """One value's part of the Jensen-Shannon divergence in bits."""
+    middle = (p + q) / 2
+    left = F.when(p > 0, p * F.log2(p / middle)).otherwise(0.0)
+    right = F.when(q > 0, q * F.log2(q / middle)).otherwise(0.0)
+    return (left + right) / 2
+
+
+@dataclass(frozen=True)
+class Coder:
+    """How tasks read a batch: standardized numbers, category codes, and the features of the PCA."""
+
+    shift: Floats
+    scale: Floats
+    fill: Floats
+    values: list[list[str]]
+    shares: list[Floats]
+    cap: int
+
+    def numbers(self, batch: pa.RecordBatch) -> Floats:
+        """(x - train mean) / train std, missing as NaN."""
+        return (doubles(batch, [f"n{i}" for i in range(len(self.shift))]) - self.shift) / self.scale
+
+    def width(self, c: int) -> int:
+        """Codes of categorical column c: the listed values up to the cap, other, missing."""
+        return min(len(self.values[c]), self.cap) + 2
+
+    def listed(self, batch: pa.RecordBatch, c: int) -> tuple[Ints, Bools]:
+        """The position of each value among the listed ones (their number if it is none), and where it is missing."""
+        column = batch.column(f"s{c}")
+        found = pc.index_in(column, value_set=pa.array(self.values[c], column.type), skip_nulls=True)
+        return pc.fill_null(found, len(self.values[c])).to_numpy(zero_copy_only=False).astype(np.int64), _missing(column)
+
+    def codes(self, batch: pa.RecordBatch, c: int) -> Ints:
+        """The code of each row in categorical column c."""
+        found, missing = self.listed(batch, c)
+        return np.where(missing, self.width(c) - 1, np.minimum(found, self.width(c) - 2))
+
+    def features(self, batch: pa.RecordBatch) -> Floats:
+        """Numbers with missing ones at the train median, then categories as their train share (unseen: 0)."""
+        numbers = self.numbers(batch)
+        numbers = np.where(np.isnan(numbers), self.fill, numbers)
+        shares = []
+        for c in range(len(self.values)):
+            found, missing = self.listed(batch, c)
+            shares.append(np.where(missing, self.shares[c][-1], self.shares[c][:-1].take(found)))
+        return np.column_stack([numbers, *shares])
+
+
+
+
+
+def _missing(column: pa.Array) -> Bools:
+    return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def coder(evidence: Evidence) -> Coder:
+    """The coder fitted on the train rows."""
+    known, listed = facts(evidence), categories(evidence)
+    total = max(1, int(known.rows[TRAIN]))
+    # A share for each listed value, then 0 for any other, then that of missing.
+    shares = [np.array([*n, 0.0, missing]) / total for n, missing in zip(listed.counts, listed.nulls, strict=True)]
+    fill = np.nan_to_num((known.median[TRAIN] - known.shift()) / known.scale())
+    return Coder(known.shift(), known.scale(), fill, listed.values, shares, listed.cap)
+
+
+def joint(evidence: Evidence) -> list[dict[str, Floats]]:
+    """Of each side: sums of pairs of numbers, numbers by category, pairs of categories, PCA features."""
+    return evidence.once("joint", _joint)
+
+
+def _joint(evidence: Evidence) -> list[dict[str, Floats]]:
+    code = coder(evidence)
+    n, c = len(code.shift), len(code.values)
+    shapes: dict[str, tuple[int, ...]] = {"power": (4, n), "pairs": (4, n, n), "feature": (n + c,), "outer": (n + c, n + c)}
+    for a in range(c):
+        shapes[f"group{a}"] = (3, code.width(a), n)
+        shapes |= {f"table{a},{b}": (code.width(a), code.width(b)) for b in range(a + 1, c)}
+    return summed(all_sides(evidence), partial(joint_step, code), shapes)
+
+
+def joint_step(code: Coder, batch: pa.RecordBatch, side: int) -> Mapping[str, Floats]:
+    """The sums of one batch."""
+    z = code.numbers(batch)
+    mask = (~np.isnan(z)).astype(np.float64)
+    z = np.nan_to_num(z)
+    out = {
+        "power": np.stack([mask.sum(0), z.sum(0), (z**2).sum(0), (z**3).sum(0)]),
+        "pairs": np.stack([mask.T @ mask, z.T @ mask, (z**2).T @ mask, z.T @ z]),
+    }
+    features = code.features(batch)
+    out["feature"], out["outer"] = features.sum(0), features.T @ features
+    codes = [code.codes(batch, c) for c in range(len(code.values))]
+    for a, row in enumerate(codes):
+        high = code.width(a)
+        weights = (mask, z, z**2)
+        out[f"group{a}"] = np.stack(
+            [np.stack([np.bincount(row, w[:, j], high) for j in range(z.shape[1])], 1) for w in weights]
+        ) if z.shape[1] else np.zeros((3, high, 0))
+        for b in range(a + 1, len(codes)):
+            cells = np.bincount(row * code.width(b) + codes[b], minlength=high * code.width(b))
+            out[f"table{a},{b}"] = cells.reshape(high, -1).astype(np.float64)
+    return out
+
+
+def others(evidence: Evidence) -> list[int]:
+    """The sides that are compared with train."""
+    return [TWIN] if evidence.holdout is None else [HOLDOUT, TWIN, TWIN_AT]

@@ -1,0 +1,408 @@
+"""The codec: any table as rows of small integers (tokens), and back to exact types.
+
+A `ColumnCodec` is plain data (JSON), fitted by models/fitting.py. Methods:
+
+- category: one token a value, in order of frequency; above 512 values two tokens (block, member of the block);
+- number: token A is a state (null, NaN, infinities), a frequent single value (atom) or one of up to 96 bins; token B, where
+  there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid (integers, decimals,
+  whole seconds), so every type comes back exactly. Dates, timestamps and numbers or dates written as text are numbers too;
+- constant and null: no token, the value is written;
+- surrogate, key, format: regenerated from the row id (models/regenerate.py); one token tells null from present if nulls occur.
+
+The last token value of a category or number column stands for rare values. It is learned, and never drawn.
+Knows nothing of models, Spark or files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from twinlake.core.errors import ModelError
+from twinlake.models.regenerate import regenerate
+from twinlake.profile.partials import as_text
+
+Tokens = npt.NDArray[np.uint16]
+UInt64 = npt.NDArray[np.uint64]
+BLOCK = 256
+WIDE = 512
+STATES = ("null", "nan", "+inf", "-inf")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ColumnCodec:
+    """How one column becomes tokens. Fields that a method does not use keep their defaults.
+
+    `values`: texts of a category in order of frequency, or the one text of a constant. `states`: which of STATES occur
+    ("present" and "null" for regenerated columns). `texts`: frequent texts of a column that else holds numbers. `atoms`,
+    `low`, `high`: in domain units (integers of the grid, or floats); `bin_start[i]`: first cell of bin i. `domain`: "int"
+    or "float". `scale`: decimal places; `step`: grid of times in domain units. `text`: how numbers are written as text.
+    `coarse`: one of at most 16 bins for each value of the first token, for pairwise counts.
+    """
+
+    name: str
+    type: str
+    method: str
+    values: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    atoms: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    bin_start: tuple[int, ...] = ()
+    domain: str = "int"
+    scale: int = 0
+    step: int = 1
+    text: str = ""
+    entity: str = ""
+    recipe: dict[str, Any] | None = None
+    coarse: tuple[int, ...] = ()
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Vocabulary of each token of the column; empty when nothing is learned."""
+        if self.method == "category":
+            count = len(self.values)
+            head = -(-count // BLOCK) if count > WIDE else count
+            return (head + len(self.states) + 1, BLOCK) if count > WIDE else (head + len(self.states) + 1,)
+        if self.method == "number":
+            first = len(self.states) + len(self.texts) + len(self.atoms) + len(self.bin_start) + 1
+            widest = int(np.diff([*self.bin_start, len(self.low)]).max()) if self.bin_start else 1
+            return (first, widest) if widest > 1 else (first,)
+        return (2,) if "null" in self.states and self.method in ("surrogate", "key", "format") else ()
+
+    @cached_property
+    def drawable(self) -> npt.NDArray[np.bool_]:
+        """Which values of the first token may be drawn: all but the rare one."""
+        mask = np.ones(self.sizes[0] if self.sizes else 0, dtype=bool)
+        if self.method in ("category", "number") and mask[:-1].any():
+            mask[-1] = False
+        return mask
+
+    @cached_property
+    def _cells(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]:
+        kind = np.int64 if self.domain == "int" else np.float64
+        return np.array(self.atoms, kind), np.array(self.low, kind), np.array(self.high, kind), np.array(self.bin_start, np.int64)
+
+    @cached_property
+    def _value_set(self) -> pa.Array:
+        return pa.array(self.values, pa.string())
+
+
+@dataclass(frozen=True)
+class Codec:
+    """The codecs of all columns, in table order, and the Arrow schema of the decoded table."""
+
+    columns: tuple[ColumnCodec, ...]
+    schema: pa.Schema
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Vocabulary of each token of a row."""
+        return tuple(size for column in self.columns for size in column.sizes)
+
+    @cached_property
+    def slots(self) -> tuple[tuple[int, ...], ...]:
+        """For each column the positions of its tokens in a row."""
+        out, start = [], 0
+        for column in self.columns:
+            out.append(tuple(range(start, start + len(column.sizes))))
+            start += len(column.sizes)
+        return tuple(out)
+
+    def encode(self, batch: pa.RecordBatch) -> Tokens:
+        """Rows of the decoded table's schema -> tokens, uint16 [rows, len(sizes)]."""
+        out = np.zeros((batch.num_rows, len(self.sizes)), np.uint16)
+        for position, (column, slots) in enumerate(zip(self.columns, self.slots, strict=True)):
+            if slots:
+                out[:, slots[0] : slots[-1] + 1] = encode_column(column, batch.column(position))
+        return out
+
+    def decode(self, tokens: Tokens, uniforms: npt.NDArray[np.float64], row_ids: UInt64, seed: int) -> pa.RecordBatch:
+        """Tokens [rows, len(sizes)] -> rows. `uniforms` [rows, columns] place numbers within cells; regenerated columns follow
+        from `row_ids` and `seed`."""
+        arrays = [
+            decode_column(column, tokens[:, list(slots)], uniforms[:, i], row_ids, seed, self.schema.field(i).type)
+            for i, (column, slots) in enumerate(zip(self.columns, self.slots, strict=True))
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def index(self, name: str) -> int:
+        """Position of a column. Errors: KeyError."""
+        return {c.name: i for i, c in enumerate(self.columns)}[name]
+
+    def to_json(self) -> str:
+        """The content of codec.json."""
+        schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
+        return json.dumps({"format": FORMAT, "columns": [asdict(c) for c in self.columns], "schema": schema}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Codec:
+        """The codec that `to_json` wrote. Errors: ModelError."""
+        try:
+            raw = json.loads(text)
+            if raw["format"] != FORMAT:
+                raise ModelError(f"codec.json has format {raw['format']}; this version reads {FORMAT}")
+            return cls(tuple(column_from_json(c) for c in raw["columns"]), pa.ipc.read_schema(pa.py_buffer(base64.b64decode(raw["schema"]))))
+        except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
+            raise ModelError("codec.json is damaged; train the model again") from None
+
+
+def column_from_json(raw: dict[str, Any]) -> ColumnCodec:
+    """A ColumnCodec from its JSON form."""
+    return ColumnCodec(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+
+
+def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
+    """Values -> tokens [rows, len(column.sizes)]."""
+    if column.method == "category":
+        return _encode_category(column, array)
+    if column.method == "number":
+        return _encode_number(column, array)
+    return array.is_null().to_numpy(zero_copy_only=False).astype(np.uint16)[:, None]
+
+
+def decode_column(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], row_ids: UInt64, seed: int, kind: pa.DataType) -> pa.Array:
+    """Tokens -> values of Arrow type `kind`."""
+    if column.method == "category":
+        return _decode_category(column, tokens, kind)
+    if column.method == "number":
+        return _decode_number(column, tokens, uniform, kind)
+    if column.method == "null":
+        return pa.nulls(len(tokens), kind)
+    if column.method == "constant":
+        return pa.repeat(from_text(pa.array(column.values, pa.string()), kind)[0], len(tokens))
+    made = regenerate(column.name, column.method, column.entity, column.recipe or {}, row_ids, seed)
+    made = from_text(made, kind)
+    return pc.if_else(pa.array(tokens[:, 0] == 0), made, pa.scalar(None, kind)) if column.sizes else made
+
+
+def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Canonical texts (`as_text`) -> values of Arrow type `kind`."""
+    if pa.types.is_timestamp(kind):
+        return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.timestamp("us", kind.tz))
+    if pa.types.is_boolean(kind) or pa.types.is_string(kind):
+        return texts.cast(kind)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_date(kind):
+        return texts.cast(kind)
+    return pa.nulls(len(texts), kind)
+
+
+def _encode_category(column: ColumnCodec, array: pa.Array) -> Tokens:
+    codes = pc.index_in(as_text(array), column._value_set).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    rare = column.sizes[0] - 1
+    wide = len(column.sizes) == 2
+    first = np.where(codes >= 0, codes // BLOCK if wide else codes, rare)
+    if column.states:
+        first = np.where(array.is_null().to_numpy(zero_copy_only=False), rare - 1, first)
+    second = [np.where(codes >= 0, codes % BLOCK, 0)] if wide else []
+    return np.stack([first, *second], axis=1).astype(np.uint16)
+
+
+def _decode_category(column: ColumnCodec, tokens: Tokens, kind: pa.DataType) -> pa.Array:
+    rare = column.sizes[0] - 1
+    codes = tokens[:, 0].astype(np.int64)
+    if len(column.sizes) == 2:
+        members = np.minimum(BLOCK, len(column.values) - codes * BLOCK)
+        codes = codes * BLOCK + tokens[:, 1] % np.maximum(members, 1)
+    missing = tokens[:, 0] >= rare - len(column.states)
+    return from_text(column._value_set, kind).take(pa.array(codes, mask=missing))
+
+
+def to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Values in domain units, and which of them are numbers at all (the rest is 0)."""
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        return _text_to_domain(column, array)
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    if column.domain == "float":
+        values = np.asarray(array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False))
+        finite = np.isfinite(values) & valid
+        return np.where(finite, values, 0.0) + 0.0, finite
+    if pa.types.is_floating(array.type):
+        raw = array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+        finite = np.isfinite(raw) & valid
+        return np.rint(np.where(finite, raw, 0.0) * 10.0**column.scale).astype(np.int64), finite
+    if pa.types.is_decimal(array.type):
+        unscaled = pc.multiply(array.cast(pa.decimal128(38, column.scale)), pa.scalar(10**column.scale, pa.decimal128(19, 0))) if column.scale else array
+        return unscaled.cast(pa.decimal128(38, 0), safe=False).cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), valid
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.date32()).cast(pa.int32())
+    elif pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us", array.type.tz))
+    whole = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return whole // column.step, valid
+
+
+def _text_to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    canonical = pc.match_substring_regex(array, TEXT_RULES[column.text.split(":")[0]]).fill_null(False)
+    safe = pc.if_else(canonical, array, pa.scalar(None, array.type))
+    if column.text in TIME_FORMATS:
+        parsed = pc.strptime(safe, format=TIME_FORMATS[column.text], unit="s", error_is_null=True).cast(pa.int64())
+        whole = parsed.fill_null(0).to_numpy(zero_copy_only=False) // (86_400 if column.text == "date" else 1)
+        return whole // column.step, parsed.is_valid().to_numpy(zero_copy_only=False)
+    numbers = safe.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+    ok = canonical.to_numpy(zero_copy_only=False) & (np.abs(numbers) * 10.0**column.scale < 2**53)
+    whole = np.rint(np.where(ok, numbers, 0.0) * 10.0**column.scale).astype(np.int64)
+    again = _domain_to_text(column, whole)
+    return whole, ok & pc.equal(again, array).fill_null(False).to_numpy(zero_copy_only=False)
+
+
+TEXT_RULES = {
+    "integer": r"^-?[0-9]{1,15}$",
+    "shortest": r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$",
+    "fixed": r"^-?[0-9]{1,15}\.[0-9]{1,9}$",
+    "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+    "datetime": r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$",
+    "datetime-t": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$",
+}
+TIME_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%d %H:%M:%S", "datetime-t": "%Y-%m-%dT%H:%M:%S"}
+
+
+def _domain_to_text(column: ColumnCodec, whole: npt.NDArray[np.int64]) -> pa.Array:
+    if column.text in TIME_FORMATS:
+        seconds = whole * column.step * (86_400 if column.text == "date" else 1)
+        return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), format=TIME_FORMATS[column.text])
+    if not column.scale:
+        return pa.array(whole).cast(pa.string())
+    text = _decimals(whole, column.scale, pa.decimal128(38, column.scale)).cast(pa.string())
+    return text if column.text.startswith("fixed") else pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
+
+
+def _decimals(whole: npt.NDArray[np.int64], scale: int, kind: pa.DataType) -> pa.Array:
+    """Integers of 10^-scale as decimals of type `kind`, exactly: the 128-bit words are written directly."""
+    words = np.empty((len(whole), 2), np.int64)
+    words[:, 0], words[:, 1] = whole, whole >> 63
+    return pa.Array.from_buffers(pa.decimal128(38, scale), len(whole), [None, pa.py_buffer(words.tobytes())]).cast(kind)
+
+
+def _encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
+    atoms, low, _, bin_start = column._cells
+    values, numbers = to_domain(column, array)
+    texts_at = len(column.states)
+    atoms_at = texts_at + len(column.texts)
+    bins_at = atoms_at + len(atoms)
+    first = np.full(len(array), column.sizes[0] - 1, np.int64)
+    second = np.zeros(len(array), np.int64)
+    if len(low):
+        cell = np.maximum(np.searchsorted(low, values, side="right") - 1, 0)
+        bin_ = np.searchsorted(bin_start, cell, side="right") - 1
+        first = np.where(numbers, bins_at + bin_, first)
+        second = np.where(numbers, cell - bin_start[bin_], 0)
+    if len(atoms):
+        at = np.minimum(np.searchsorted(atoms, values), len(atoms) - 1)
+        hit = numbers & (atoms[at] == values)
+        first, second = np.where(hit, atoms_at + at, first), np.where(hit, 0, second)
+    if column.texts:
+        codes = pc.index_in(array, pa.array(column.texts, pa.string())).fill_null(-1).to_numpy(zero_copy_only=False)
+        first = np.where(~numbers & (codes >= 0), texts_at + codes, first)
+    for number, state in enumerate(column.states):
+        first = np.where(_in_state(array, state), number, first)
+    return np.stack([first, second][: len(column.sizes)], axis=1).astype(np.uint16)
+
+
+def _in_state(array: pa.Array, state: str) -> npt.NDArray[np.bool_]:
+    if state == "null":
+        return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+    raw = array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+    return {"nan": np.isnan(raw), "+inf": np.isposinf(raw), "-inf": np.isneginf(raw)}[state]
+
+
+def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], kind: pa.DataType) -> pa.Array:
+    atoms, low, high, bin_start = column._cells
+    first = tokens[:, 0].astype(np.int64)
+    texts_at = len(column.states)
+    atoms_at = texts_at + len(column.texts)
+    bins_at = atoms_at + len(atoms)
+    value = np.zeros(len(tokens), low.dtype)
+    if len(atoms):
+        value = np.where((first >= atoms_at) & (first < bins_at), atoms[np.clip(first - atoms_at, 0, len(atoms) - 1)], value)
+    if len(low):
+        bin_ = np.clip(first - bins_at, 0, len(bin_start) - 1)
+        cells = np.diff(np.append(bin_start, len(low)))[bin_]
+        cell = bin_start[bin_] + (tokens[:, 1] % cells if len(column.sizes) == 2 else 0)
+        value = np.where(first >= bins_at, _within(low[cell], high[cell], uniform), value)
+    missing = first == column.states.index("null") if "null" in column.states else np.zeros(len(tokens), bool)
+    out = _from_domain(column, value, kind)
+    if column.texts:
+        texts = pa.array(column.texts, pa.string()).take(pa.array(np.clip(first - texts_at, 0, len(column.texts) - 1)))
+        out = pc.if_else(pa.array((first >= texts_at) & (first < atoms_at)), texts, out)
+    for number, state in enumerate(column.states):
+        if state != "null":
+            out = pc.if_else(pa.array(first == number), pa.scalar(float(state), kind), out)
+    return pc.if_else(pa.array(missing), pa.scalar(None, kind), out) if missing.any() else out
+
+
+def _within(low: npt.NDArray[Any], high: npt.NDArray[Any], uniform: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """A value of [low, high], uniform on the grid; integers without overflow over the whole int64 range."""
+    if low.dtype == np.float64:
+        return np.clip(low * (1.0 - uniform) + high * uniform, low, high)
+    span = high.astype(np.float64) - low.astype(np.float64) + 1.0
+    with np.errstate(over="ignore"):
+        value = (low.view(np.uint64) + np.floor(uniform * span).astype(np.uint64)).view(np.int64)
+    return np.minimum(np.maximum(value, low), high)
+
+
+def _from_domain(column: ColumnCodec, value: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(kind):
+        return _domain_to_text(column, value)
+    if column.domain == "float":
+        return pa.array(value).cast(kind, safe=False)
+    if pa.types.is_floating(kind):
+        return pa.array(value / 10.0**column.scale).cast(kind, safe=False)
+    if pa.types.is_decimal(kind):
+        return _decimals(value, column.scale, kind)
+    if pa.types.is_date(kind):
+        return pa.array((value * column.step).astype(np.int32)).cast(pa.date32())
+    if pa.types.is_timestamp(kind):
+        return pa.array(value * column.step).cast(kind)
+    return pa.array(value).cast(kind)
+
+
+def bin_labels(column: ColumnCodec) -> list[str]:
+    """A short text for each value of the first token, for plots: categories and atoms by value, bins by range."""
+    rare = ["(rare)"]
+    if column.method == "category":
+        if len(column.sizes) == 2:
+            return [f"values {i * BLOCK + 1}-{min((i + 1) * BLOCK, len(column.values))}" for i in range(column.sizes[0] - 1 - len(column.states))] + list(column.states) + rare
+        return [*column.values, *column.states, *rare]
+    if column.method != "number":
+        return ["present", "null"]
+    ends = [*column.bin_start[1:], len(column.low)]
+    shown = [_shown(column, v) for v in column.atoms]
+    bins = [f"{_shown(column, column.low[a])} .. {_shown(column, column.high[b - 1])}" for a, b in zip(column.bin_start, ends, strict=True)]
+    return [*column.states, *column.texts, *shown, *bins, *rare]
+
+
+def _shown(column: ColumnCodec, value: float) -> str:
+    if column.type in ("date", "timestamp", "timestamp_ntz") or column.text in TIME_FORMATS:
+        unit = "D" if column.type == "date" or column.text == "date" else "s" if column.text else "us"
+        return str(np.datetime64(int(value) * column.step, unit)).replace("T", " ")[: 10 if unit == "D" else 16]
+    return f"{value / 10**column.scale:.6g}" if column.domain == "int" else f"{value:.6g}"
+
+
+def coarse_map(column: ColumnCodec, counts: npt.NDArray[np.int64], at_most: int = 16) -> tuple[int, ...]:
+    """Value of the first token -> one of at most 16 coarse bins: the most frequent single values keep a bin of their own
+    (ties: the lower value), the bins of numbers are grouped in order into equal masses, the rest shares one."""
+    size = len(counts)
+    if size <= at_most:
+        return tuple(range(size))
+    out = np.full(size, at_most - 1)
+    bins_at = size - 1 - len(column.bin_start)
+    singles = np.arange(size) < bins_at
+    in_bins = counts[bins_at:-1]
+    groups = min(len(in_bins), max(2, round((at_most - 2) * in_bins.sum() / max(1, counts.sum())))) if len(in_bins) else 0
+    order = np.argsort(-np.where(singles, counts, -1), kind="stable")[: min(at_most - 1 - groups, int(singles.sum()))]
+    out[order] = np.arange(len(order))
+    if groups:
+        middle = np.cumsum(in_bins) - in_bins / 2
+        out[bins_at:-1] = len(order) + np.minimum((middle * groups / max(1, in_bins.sum())).astype(int), groups - 1)
+    return tuple(int(c) for c in out)

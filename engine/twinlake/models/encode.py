@@ -1,0 +1,145 @@
+"""Encodes the protected table: fits the codec, writes token shards, counts tokens and pairs of tokens.
+
+Tasks read the published parts directly (a row is known by its part and its position there) and write one shard for each:
+`shard-00000.npy`, uint16 [rows, tokens], memory-mapped by training. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from twinlake.core.seeds import derive
+from twinlake.models.codec import Codec, Tokens, bin_labels, column_from_json
+from twinlake.models.fitting import fit_column
+from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
+from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
+from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SAMPLE = 200_000
+PAIR_SAMPLE = 100_000
+
+
+def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], people: int, seed: int) -> Codec:
+    """The codec of the published parts in `folder`; `columns` carry the plan's synthesis and entity in `extra`."""
+    manifest = read_manifest(folder)
+    files = [str(folder / part["file"]) for part in manifest["parts"]]
+    limits = limits_for(manifest["rows"], len(columns), people, derive(seed, "codec sample"), SAMPLE, 70_000)
+    fitted = summarize(
+        frame_of_tasks(spark, len(files)), partial(_rows_with_keys, files=files), columns, 1, limits, partial(fit_column, people=people)
+    )
+    return Codec(tuple(column_from_json(json.loads(text)) for text in fitted), pq.read_schema(files[0]))
+
+
+def encode_folder(spark: SparkSession, folder: Path, codec_file: Path, out: Path, shards: bool = True) -> TokenCounts:
+    """Token counts of the parts in `folder`; with `shards` also writes their tokens to `out`, published by rename."""
+    manifest = read_manifest(folder)
+    work = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    parts = manifest["parts"]
+    rows = sum(p["rows"] for p in parts)
+    share = 1.0 if len(load_codec(str(codec_file)).columns) <= ALL_PAIRS_UP_TO else min(1.0, PAIR_SAMPLE / max(1, rows))
+    task = partial(_encode_part, folder=str(folder), codec_file=str(codec_file), out=str(work), shards=shards, pair_share=share)
+    written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
+    counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
+    for w in written:
+        (work / w.pop("counts")).unlink()
+    write_text(work / "manifest.json", json.dumps({"format": 1, "rows": rows, "shards": written, "files": written if shards else []}, indent=1))
+    shutil.rmtree(out, ignore_errors=True)
+    work.rename(out)
+    return counts
+
+
+@lru_cache(maxsize=2)
+def load_codec(path: str) -> Codec:
+    """The codec in a file, once for each process."""
+    return Codec.from_json(Path(path).read_text(encoding="utf-8"))
+
+
+def _rows_with_keys(batches: Iterable[pa.RecordBatch], files: list[str]) -> Iterator[pa.RecordBatch]:
+    """Task numbers -> rows of those parts, each with a key made of its part and position."""
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            offset = 0
+            for rows in read_part(files[number]):
+                keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
+                yield pa.RecordBatch.from_arrays([keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)])
+                offset += rows.num_rows
+
+
+def _encode_part(number: int, folder: str, codec_file: str, out: str, shards: bool, pair_share: float) -> Iterator[dict[str, Any]]:
+    codec = load_codec(codec_file)
+    part = read_manifest(Path(folder))["parts"][number]
+    counter = TokenCounter(codec, pair_share)
+    name = f"shard-{number:05d}.npy"
+    shape = (part["rows"], len(codec.sizes))
+    tokens: npt.NDArray[np.uint16] | None = None
+    if shards and part["rows"]:
+        tokens = np.lib.format.open_memmap(f"{out}/{name}", mode="w+", dtype=np.uint16, shape=shape)
+    offset = 0
+    for batch in read_part(f"{folder}/{part['file']}"):
+        encoded = codec.encode(batch)
+        counter.add(encoded)
+        if tokens is not None:
+            tokens[offset : offset + len(encoded)] = encoded
+        offset += len(encoded)
+    counts_name = f"counts-{number:05d}.npz"
+    counter.counts().save(f"{out}/{counts_name}")
+    row: dict[str, Any] = {"part": number, "rows": part["rows"], "counts": counts_name}
+    if tokens is not None:
+        tokens.flush()  # type: ignore[attr-defined]
+        file = Path(out) / name
+        row |= {"file": name, "bytes": file.stat().st_size, "sha256": file_hash(file)}
+    yield row
+
+
+class TokenCounter:
+    """Counts the first token of every modelled column, and pairs of coarse bins, of the tokens it is given."""
+
+    def __init__(self, codec: Codec, pair_share: float = 1.0) -> None:
+        self._codec, self._share, self.rows = codec, pair_share, 0
+        self._modelled = [i for i, c in enumerate(codec.columns) if c.coarse]
+        self._single = [np.zeros(codec.columns[i].sizes[0], np.int64) for i in self._modelled]
+        self._coarse = [np.array(codec.columns[i].coarse, np.uint8) for i in self._modelled]
+        self._list = column_pairs(len(self._modelled))
+        self._pairs = np.zeros((len(self._list), 256), np.int64)
+
+    def add(self, tokens: Tokens) -> None:
+        """Counts the rows of `tokens`."""
+        self.rows += len(tokens)
+        first = [tokens[:, self._codec.slots[i][0]] for i in self._modelled]
+        for single, values in zip(self._single, first, strict=True):
+            single += np.bincount(values, minlength=len(single))
+        some = slice(None) if self._share >= 1.0 else slice(0, max(1, round(len(tokens) * self._share)))
+        coarse = [c[v[some]] for c, v in zip(self._coarse, first, strict=True)]
+        shifted = [c.astype(np.uint8) << np.uint8(4) for c in coarse]
+        for number, (i, j) in enumerate(self._list):
+            self._pairs[number] += np.bincount(shifted[i] | coarse[j], minlength=256)
+
+    def counts(self) -> TokenCounts:
+        """What was counted."""
+        columns = [self._codec.columns[i] for i in self._modelled]
+        labels = tuple(tuple(bin_labels(c)) for c in columns)
+        names = tuple(c.name for c in columns)
+        return TokenCounts(self.rows, names, tuple(self._single), tuple(self._coarse), self._pairs.reshape(-1, 16, 16), labels)
+
+
+def sum_counts(files: list[Path], codec: Codec) -> TokenCounts:
+    """The sum of saved counts, one file at a time."""
+    total = TokenCounter(codec).counts()
+    for file in files:
+        total = total + TokenCounts.load(file)
+    return total

@@ -1,0 +1,324 @@
+"""Fits the codec of one column to its statistics. Runs where the statistics were merged; only the codec comes back.
+
+What may enter a codec is decided here: a category or single number held by fewer than `people` rows does not, curves have
+at most one knot for `people` rows, and outer ends are the k-th smallest and largest value (DESIGN decision 6).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from twinlake.models.codec import BLOCK, STATES, TEXT_RULES, TIME_FORMATS, ColumnCodec, coarse_map
+from twinlake.profile.kinds import decimals_of
+from twinlake.profile.statistics import ColumnStatistics
+
+MAX_CATEGORIES = 65_536
+MAX_ATOMS = 128
+MAX_CELLS = 2_048
+MAX_SINGLE_BINS = 96
+BINS = 64
+ATOM_SHARE = 0.002
+CONFORMING = 0.98
+KEPT_SHARE = 0.5
+
+
+def fit_column(stats: ColumnStatistics, people: int) -> str:
+    """The codec of a column as JSON. `stats.extra` holds the plan's synthesis, and the entity of a surrogate."""
+    return json.dumps(asdict(_fit(stats, people)))
+
+
+def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
+    synthesis = stats.extra.get("synthesis", "model")
+    if synthesis == "null" or stats.non_null == 0:
+        return ColumnCodec(stats.name, stats.type, "null")
+    if synthesis == "surrogate":
+        return ColumnCodec(stats.name, stats.type, "surrogate", states=_null_state(stats, people), entity=stats.extra["entity"])
+    if synthesis in ("key", "format"):
+        return _regenerated(stats, synthesis, people)
+    if stats.distinct == 1 and stats.non_null >= people and (stats.nulls == 0 or stats.nulls < people):
+        return ColumnCodec(stats.name, stats.type, "constant", values=tuple(stats.counts)[:1])
+    if stats.type not in ("string", "boolean"):
+        return _fit_number(stats, people) or _fit_category(stats, people)
+    if stats.type == "string" and stats.distinct > MAX_ATOMS and (written := _written_as(stats)):
+        number = _fit_number(stats, people, written)
+        if number is not None:
+            return number
+    return _fit_category(stats, people)
+
+
+def _null_state(stats: ColumnStatistics, people: int) -> tuple[str, ...]:
+    return ("null",) if stats.nulls >= people else ()
+
+
+def _fit_category(stats: ColumnStatistics, people: int) -> ColumnCodec:
+    kept = [value for value, count in stats.counts.items() if count >= people][:MAX_CATEGORIES]
+    share = sum(stats.counts[value] for value in kept) / max(1, stats.non_null)
+    if stats.type == "string" and share < KEPT_SHARE:
+        return _regenerated(stats, "format", people)
+    if not kept:
+        return ColumnCodec(stats.name, stats.type, "null")
+    codec = ColumnCodec(stats.name, stats.type, "category", values=tuple(kept), states=_null_state(stats, people))
+    counts = np.array([stats.counts[value] for value in kept], np.int64)
+    if len(codec.sizes) == 2:
+        counts = np.add.reduceat(counts, np.arange(0, len(counts), BLOCK))
+    rare = stats.non_null - int(counts.sum())
+    return replace(codec, coarse=coarse_map(codec, np.array([*counts, *([stats.nulls] if codec.states else []), rare])))
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] | None = None) -> ColumnCodec | None:
+    """The number codec, or None when too few people hold numbers for a single cell."""
+    texts, weights = _observed(stats)
+    if written is not None:
+        rule = re.compile(TEXT_RULES[written[0].split(":")[0]])
+        conforming = [i for i, t in enumerate(texts) if rule.match(t)]
+        weights = weights[conforming]
+        texts = [texts[i] for i in conforming]
+    domain, scale, step = _domain(stats, texts, written)
+    values = _parsed(texts, stats.type, domain, scale, step, written)
+    keep = np.isfinite(values) if domain == "float" else np.ones(len(values), bool)
+    values, weights = _grouped(values[keep], weights[keep])
+    if not len(values) or weights.sum() < people:
+        return None
+    cells = cells_of(values, weights, people)
+    if not len(cells.atoms) and not len(cells.low):
+        return None
+    special = dict(zip(STATES, (stats.nulls, stats.nan, stats.plus, stats.minus), strict=True))
+    plain = (lambda a: tuple(int(v) for v in a)) if domain == "int" else (lambda a: tuple(float(v) for v in a))
+    states = tuple(name for name, count in special.items() if count >= people)
+    others = _other_texts(stats, written, people)
+    codec = ColumnCodec(
+        stats.name, stats.type, "number", states=states, texts=others,
+        atoms=plain(cells.atoms), low=plain(cells.low), high=plain(cells.high), bin_start=tuple(int(s) for s in cells.bin_start),
+        domain=domain, scale=scale, step=step, text=written[0] if written else "",
+    )
+    share = 1.0 if not stats.uncounted else stats.share
+    masses = np.concatenate([cells.atom_rows, cells.bin_rows]) / share
+    rows = [*(special[s] for s in states), *(stats.counts.get(t, 0) for t in others), *np.rint(masses), 0]
+    return replace(codec, coarse=coarse_map(codec, np.array(rows, np.int64)))
+
+
+def _observed(stats: ColumnStatistics) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """Values and the rows they stand for: exact counts where the pass could keep them all, else the sample."""
+    if not stats.uncounted:
+        return list(stats.counts), np.array(list(stats.counts.values()), dtype=float)
+    values, counts = np.unique(np.array(stats.sample, dtype=object).astype(str), return_counts=True)
+    return values.tolist(), counts.astype(float)
+
+
+def _domain(stats: ColumnStatistics, texts: list[str], written: tuple[str, int] | None) -> tuple[str, int, int]:
+    """Domain ("int" or "float"), decimal places, and the step of the grid of times."""
+    if written is not None:
+        return "int", written[1], 1
+    if stats.type in ("float", "double"):
+        scale = decimals_of(tuple(texts))
+        largest = max((abs(float(t)) for t in texts if math.isfinite(float(t))), default=0.0)
+        return ("int", scale, 1) if scale is not None and stats.type == "double" and largest * 10**scale < 2**52 else ("float", 0, 1)
+    if match := re.fullmatch(r"decimal\((\d+),(\d+)\)", stats.type):
+        return ("int", int(match[2]), 1) if int(match[1]) <= 18 else ("float", 0, 1)
+    if stats.type.startswith("timestamp"):
+        micros = np.array([np.datetime64(t, "us").astype(np.int64) for t in texts[:20_000]])
+        return "int", 0, next((s for s in (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000) if not np.any(micros % s)), 1)
+    return "int", 0, 1
+
+
+def _parsed(texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None) -> npt.NDArray[Any]:
+    if written is not None and written[0] in TIME_FORMATS:
+        return np.array([np.datetime64(t.replace(" ", "T"), "D" if written[0] == "date" else "s") for t in texts]).astype(np.int64)
+    if type_.startswith("timestamp"):
+        return np.array([np.datetime64(t, "us") for t in texts], "datetime64[us]").astype(np.int64) // step
+    if type_ == "date":
+        return np.array([np.datetime64(t, "D") for t in texts], "datetime64[D]").astype(np.int64)
+    if domain == "float":
+        return np.array(texts, dtype=float)
+    if type_ in ("tinyint", "smallint", "int", "bigint"):
+        return np.array([int(t) for t in texts], np.int64)
+    return np.array([int(Decimal(t).scaleb(scale).to_integral_value()) if _finite(t) else 0 for t in texts], np.int64)
+
+
+def _finite(text: str) -> bool:
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
+
+
+def _grouped(values: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    unique, where = np.unique(values, return_inverse=True)
+    return unique, np.bincount(where, weights=weights, minlength=len(unique))
+
+
+def _other_texts(stats: ColumnStatistics, written: tuple[str, int] | None, people: int) -> tuple[str, ...]:
+    if written is None:
+        return ()
+    rule = re.compile(TEXT_RULES[written[0].split(":")[0]])
+    return tuple(v for v, n in stats.counts.items() if n >= people and not rule.match(v))[:MAX_ATOMS]
+
+
+class Cells(NamedTuple):
+    """Atoms and cells of a numeric column in domain units, the first cell of each bin, and the rows of each atom and bin."""
+
+    atoms: npt.NDArray[Any]
+    low: npt.NDArray[Any]
+    high: npt.NDArray[Any]
+    bin_start: npt.NDArray[np.int64]
+    atom_rows: npt.NDArray[np.float64]
+    bin_rows: npt.NDArray[np.float64]
+
+
+def cells_of(values: npt.NDArray[Any], weights: npt.NDArray[np.float64], people: int) -> Cells:
+    """Splits sorted distinct `values` with `weights` (rows) into atoms and cells of about equal mass.
+
+    Each atom and each cell holds at least `people` rows; the ends of the outer cells are the k-th smallest and largest
+    of the values that are not atoms.
+    """
+    least = people if len(values) <= MAX_ATOMS else max(people, 20, ATOM_SHARE * weights.sum())
+    heavy = np.flatnonzero(weights >= least)
+    heavy = np.sort(heavy[np.argsort(-weights[heavy], kind="stable")][:MAX_ATOMS])
+    rest = np.setdiff1d(np.arange(len(values)), heavy)
+    atoms, atom_rows = values[heavy], weights[heavy]
+    values, weights = values[rest], weights[rest]
+    mass = weights.sum()
+    if mass < people:
+        return Cells(atoms, values[:0], values[:0], np.empty(0, np.int64), atom_rows, np.empty(0))
+    middle = np.cumsum(weights) - weights / 2
+    cell = np.unique(np.floor(middle / max(2.0 * people, mass / MAX_CELLS)), return_inverse=True)[1]
+    cell = _merged_small(cell, weights, people)
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    last = np.append(first[1:], len(cell)) - 1
+    low, high = values[first].copy(), values[last].copy()
+    low[0] = values[np.searchsorted(np.cumsum(weights), people)]
+    high[-1] = values[len(values) - 1 - np.searchsorted(np.cumsum(weights[::-1]), people)]
+    low[0], high[-1] = min(low[0], high[0]), max(low[-1], high[-1])
+    rows = np.add.reduceat(weights, first)
+    if len(low) <= MAX_SINGLE_BINS:
+        return Cells(atoms, low, high, np.arange(len(low), dtype=np.int64), atom_rows, rows)
+    bin_ = np.minimum(((np.cumsum(rows) - rows / 2) * BINS / mass).astype(np.int64), BINS - 1)
+    starts = np.flatnonzero(np.diff(bin_, prepend=-1)).astype(np.int64)
+    return Cells(atoms, low, high, starts, atom_rows, np.add.reduceat(rows, starts))
+
+
+def _merged_small(cell: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], people: int) -> npt.NDArray[np.int64]:
+    """Cells with fewer than `people` rows join their left neighbour (the first its right one)."""
+    mass = np.bincount(cell, weights=weights)
+    target = np.arange(len(mass))
+    held = 0.0
+    current = 0
+    for i, m in enumerate(mass):
+        if held >= people and m >= people:
+            current, held = i, 0.0
+        target[i] = current
+        held += m
+    if held < people and current > 0:
+        target[target == current] = target[current - 1]
+    return np.unique(target[cell], return_inverse=True)[1]
+
+
+def _written_as(stats: ColumnStatistics) -> tuple[str, int] | None:
+    """How a string column writes numbers or times, and its decimal places; None when it does not."""
+    texts, weights = _observed(stats)
+    total = weights.sum()
+    for name in ("date", "datetime", "datetime-t", "integer", "fixed", "shortest"):
+        rule = re.compile(TEXT_RULES[name])
+        fitting = [i for i, t in enumerate(texts) if rule.match(t) and _canonical(t, name)]
+        if weights[fitting].sum() < CONFORMING * total:
+            continue
+        places = {len(texts[i].partition(".")[2]) for i in fitting}
+        if name == "fixed" and len(places) > 1:
+            continue
+        scale = 0 if name in TIME_FORMATS else max(places)
+        return (f"fixed:{scale}" if name == "fixed" else name), scale
+    return None
+
+
+def _canonical(text: str, name: str) -> bool:
+    """Whether writing the number again gives the same text (leading zeros and trailing zeros do not)."""
+    if name in TIME_FORMATS:
+        try:
+            np.datetime64(text.replace(" ", "T"))
+        except ValueError:
+            return False
+        return True
+    whole, _, decimals = text.lstrip("-").partition(".")
+    if len(whole) > 1 and whole.startswith("0") or text.startswith("-") and not text.strip("-0."):
+        return False
+    return name == "fixed" or not decimals.endswith("0")
+
+
+# -- keys and formats ------------------------------------------------------------------------------------------------
+
+
+def _regenerated(stats: ColumnStatistics, method: str, people: int) -> ColumnCodec:
+    recipe = _recipe(stats, method, people)
+    return ColumnCodec(stats.name, stats.type, method, states=_null_state(stats, people), recipe=recipe)
+
+
+def _recipe(stats: ColumnStatistics, method: str, people: int) -> dict[str, Any]:
+    if stats.type != "string":
+        return _integer_recipe(stats)
+    if stats.spaces_mean < 1 and (patterns := _patterns(stats, method == "key", people)):
+        return {"kind": "patterns", "patterns": patterns}
+    words = max(1.0, stats.spaces_mean + 1)
+    return {"kind": "words", "words": [max(1, round(0.5 * words)), max(1, round(1.5 * words))]}
+
+
+def _integer_recipe(stats: ColumnStatistics) -> dict[str, Any]:
+    """New ids start at a power of ten above every real one, or count down from below zero where the type has no room."""
+    room = {"tinyint": 127, "smallint": 32_767, "int": 2**31 - 1}.get(stats.type, 2**63 - 1)
+    top = max(1, int(stats.high[0]) if len(stats.high) else 1)
+    start = 10 ** len(str(top))
+    if start + max(10_000_000, 100 * stats.rows) <= room:
+        return {"kind": "integers", "start": start, "sign": 1}
+    bottom = min(0, int(stats.low[0]) if len(stats.low) else 0)
+    return {"kind": "integers", "start": bottom - 1, "sign": -1}
+
+
+def _patterns(stats: ColumnStatistics, unique: bool, people: int) -> list[dict[str, Any]]:
+    """For each length held by at least `people` values: the characters seen at each position by at least `people`.
+
+    Keys get extra positions where the space is small, so that new ones are as good as never equal to real ones.
+    """
+    by_length: dict[int, list[str]] = {}
+    for text in stats.sample:
+        by_length.setdefault(len(text), []).append(text)
+    out = []
+    for length, texts in sorted(by_length.items()):
+        if len(texts) < people or length == 0:
+            continue
+        positions = [_characters([t[i] for t in texts], people) for i in range(length)]
+        if unique:
+            space = math.prod(len(p) for p in positions)
+            while space < 1_000_000 * max(1_000_000, stats.rows):
+                positions.append("0123456789")
+                space *= 10
+        out.append({"weight": len(texts), "positions": positions})
+    if unique and out:  # one length: uniqueness then follows from the permutation alone
+        out = [max(out, key=lambda p: p["weight"])]
+    return out
+
+
+CLASSES = ("0123456789", "0123456789abcdef", "0123456789ABCDEF", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def _characters(seen: list[str], people: int) -> str:
+    counts: dict[str, int] = {}
+    for character in seen:
+        counts[character] = counts.get(character, 0) + 1
+    common = "".join(sorted(c for c, n in counts.items() if n >= people))
+    if len(common) == len(counts) and len(common) <= 4:
+        return common
+    for known in CLASSES:
+        if set(counts) <= set(known):
+            return known
+    letters = "".join(c for c in CLASSES if set(c) & set(counts))
+    return "".join(sorted(set(letters) | set(common))) or "0123456789"

@@ -1,0 +1,83 @@
+"""The model folder: weights.safetensors, codec.json, model.json, and manifest.json, written last. Loading runs no code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from twinlake.core.errors import ModelError, escaped
+from twinlake.models.codec import Codec
+from twinlake.models.sampler import TabularSampler
+from twinlake.tables.parts import MANIFEST, file_hash, replace_folder, write_text
+
+FORMAT = 1
+FILES = ("codec.json", "model.json", "weights.safetensors")
+
+
+def save_model(out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> dict[str, Any]:
+    """Writes the folder beside `out` and renames it into place; returns the content of model.json."""
+    work = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    write_text(work / "codec.json", codec.to_json())
+    save_file({k: v.contiguous() for k, v in weights.items()}, work / "weights.safetensors")
+    content = {"format": FORMAT, **facts}
+    write_text(work / "model.json", json.dumps(content))
+    entries = [{"file": f, "bytes": (work / f).stat().st_size, "sha256": file_hash(work / f)} for f in FILES]
+    write_text(work / MANIFEST, json.dumps({"format": FORMAT, "files": entries}, indent=1))
+    replace_folder(work, out)
+    return content
+
+
+def check_model(folder: Path) -> str:
+    """The hash of the model in `folder`: of its manifest. Errors: ModelError naming what is missing, changed or foreign."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        entries = {e["file"]: e for e in manifest["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelError(f"{escaped(str(folder))} is no model folder: {MANIFEST} is missing or damaged") from None
+    if manifest.get("format") != FORMAT:
+        raise ModelError(f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}")
+    if set(entries) != set(FILES):
+        raise ModelError(f"{escaped(str(folder))} must hold {', '.join(FILES)}; its manifest names {', '.join(map(escaped, sorted(entries)))}")
+    for name, entry in entries.items():
+        file = folder / name
+        if not file.is_file() or file_hash(file) != entry["sha256"]:
+            raise ModelError(f"{escaped(str(file))} is missing or was changed after training; copy the model again or retrain")
+    return file_hash(folder / MANIFEST)
+
+
+@lru_cache(maxsize=2)
+def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], TabularSampler | None]:
+    """Codec, facts and sampler of a model folder, once for each process. `digest` is what `check_model` gave (the cache's key)."""
+    root = Path(folder)
+    codec = Codec.from_json((root / "codec.json").read_text(encoding="utf-8"))
+    facts = json.loads((root / "model.json").read_text())
+    if list(codec.sizes) != facts["sizes"]:
+        raise ModelError(f"{escaped(folder)}: codec.json and model.json are of different runs")
+    if not codec.sizes:
+        return codec, facts, None
+    try:
+        weights = load_file(root / "weights.safetensors")
+    except (SafetensorError, OSError):
+        raise ModelError(f"{escaped(folder)}: weights.safetensors can't be read as safetensors; it is damaged or of another kind") from None
+    if any(not torch.isfinite(w).all() for w in weights.values()):
+        raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
+    try:
+        return codec, facts, TabularSampler.fold(weights, facts, drawable_of(codec))
+    except (KeyError, RuntimeError, IndexError):
+        raise ModelError(f"{escaped(folder)}: the weights do not fit model.json; retrain") from None
+
+
+def drawable_of(codec: Codec) -> dict[int, npt.NDArray[np.bool_]]:
+    """For each modelled column what may be drawn of its first token."""
+    return {i: c.drawable for i, c in enumerate(codec.columns) if c.sizes}

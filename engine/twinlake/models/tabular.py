@@ -1,0 +1,175 @@
+"""The `tabular` family: any-order autoregression whose first layer is a sum of table look-ups ("LookupAR").
+
+Each token is predicted from the tokens that come before it in an order that may differ from row to row:
+
+    e_i      = E_i[x_i]                                   embedding of token i
+    a_j      = b_j + sum over visible parents i of W_ji e_i   additive, so it folds into tables for sampling
+    h        = relu(a_j);  h += R2_j relu(R1_j h + r_j)    residual blocks (0, 1 or 2)
+    logits_j = O_j h + o_j                                 o_j starts at the log marginal
+
+Trained over random orders (Uria et al., "A deep and tractable density estimator", ICML 2014), it answers any condition
+by putting the given columns first. This file holds the network and its training loss; models/sampler.py draws from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from twinlake.core.seeds import derive, generator
+
+ALL_PARENTS_UP_TO = 32
+MAX_FLOATS = 24_000_000
+
+
+@dataclass(frozen=True)
+class TabularSettings:
+    """Size of the network; `embedding` and `hidden` are widths, `blocks` residual blocks, dropouts are rates."""
+
+    embedding: int = 16
+    hidden: int = 64
+    blocks: int = 1
+    dropout: float = 0.1
+    token_dropout: float = 0.05
+
+
+SIZES = {"s": TabularSettings(8, 32, 0, 0.2, 0.05), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
+
+
+def settings_for(size: str, rows: int, sizes: tuple[int, ...]) -> TabularSettings:
+    """The settings of `size`; auto looks at rows and tokens: tables with many finely binned numbers need width."""
+    if size != "auto":
+        return SIZES[size]
+    if rows < 1_500:
+        return SIZES["s"]
+    wide = sum(s > 48 for s in sizes)
+    return SIZES["l"] if wide >= 8 and rows >= 10_000 else SIZES["m"]
+
+
+class TabularNetwork(nn.Module):
+    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at."""
+
+    def __init__(self, sizes: tuple[int, ...], parents: npt.NDArray[np.int64], settings: TabularSettings, log_marginals: list[npt.NDArray[np.float32]], seed: int):
+        super().__init__()
+        self.sizes, self.settings = sizes, settings
+        tokens, width, hidden = len(sizes), settings.embedding, settings.hidden
+        self.register_buffer("parents", torch.from_numpy(parents), persistent=False)
+        self.register_buffer("offsets", torch.tensor(np.concatenate([[0], np.cumsum(sizes)[:-1]]), dtype=torch.int64), persistent=False)
+        draw = generator(derive(seed, "initial weights"))
+
+        def normal(*shape: int, scale: float) -> nn.Parameter:
+            return nn.Parameter(torch.from_numpy((draw.standard_normal(shape) * scale).astype(np.float32)))
+
+        fan = parents.shape[1] * width
+        self.embed = normal(sum(sizes), width, scale=1.0)
+        self.into = normal(tokens, fan, hidden, scale=(2.0 / fan) ** 0.5)
+        self.into_bias = nn.Parameter(torch.zeros(tokens, 1, hidden))
+        self.blocks = nn.ParameterList()
+        for _ in range(settings.blocks):
+            self.blocks.append(normal(tokens, hidden, hidden, scale=(2.0 / hidden) ** 0.5))
+            self.blocks.append(nn.Parameter(torch.zeros(tokens, 1, hidden)))
+            self.blocks.append(nn.Parameter(torch.zeros(tokens, hidden, hidden)))
+        # heads are padded to the widest of their group, so that a group is one batched product
+        self.groups = head_groups(sizes)
+        self.heads = nn.ParameterList(normal(len(g), hidden, max(sizes[t] for t in g), scale=0.3 / hidden**0.5) for g in self.groups)
+        self.head_bias = nn.ParameterList(nn.Parameter(_padded([log_marginals[t] for t in g])) for g in self.groups)
+
+    def forward(self, tokens: Tensor, rank: Tensor, draws: Tensor | None) -> Tensor:
+        """Negative log-probability of each token, float32 [B, S].
+
+        `tokens` int64 [B, S]; `rank` [B, S] is the place of each token in the row's order; `draws` float [B, S + S * H] in
+        [0, 1) decides dropout, None turns it off.
+        """
+        batch, count = tokens.shape
+        settings = self.settings
+        embedded = nn.functional.embedding(tokens + self.offsets, self.embed)
+        visible = rank[:, self.parents] < rank[:, :, None]
+        if draws is not None:
+            keep = draws[:, :count] >= settings.token_dropout
+            visible = visible & keep[:, self.parents]
+        weights = visible.to(embedded.dtype).permute(1, 0, 2)
+        inputs = embedded.permute(1, 0, 2)[self.parents].permute(0, 2, 1, 3) * weights[..., None]
+        h = torch.baddbmm(self.into_bias, inputs.reshape(count, batch, -1), self.into).relu()
+        if draws is not None and settings.dropout:
+            kept = draws[:, count:].reshape(batch, count, -1).permute(1, 0, 2) >= settings.dropout
+            h = h * kept / (1.0 - settings.dropout)
+        for i in range(0, len(self.blocks), 3):
+            inner = torch.baddbmm(self.blocks[i + 1], h, self.blocks[i]).relu()
+            h = torch.baddbmm(h, inner, self.blocks[i + 2])
+        losses = torch.empty(count, batch, dtype=h.dtype, device=h.device)
+        for group, head, bias in zip(self.groups, self.heads, self.head_bias, strict=True):
+            logits = torch.baddbmm(bias, h[group], head)
+            picked = logits.gather(2, tokens.T[group][:, :, None]).squeeze(2)
+            losses[group] = logits.logsumexp(2) - picked
+        return losses.T
+
+    def rows_at_once(self) -> int:
+        """Rows that one forward pass may hold without passing a memory bound."""
+        return max(16, MAX_FLOATS // (len(self.sizes) * self.parents.shape[1] * self.settings.embedding))  # type: ignore[union-attr,operator]
+
+
+def head_groups(sizes: tuple[int, ...]) -> list[list[int]]:
+    """Token positions grouped by the width of their heads (up to 8, 32, 128, 512)."""
+    limits = (8, 32, 128, 1 << 16)
+    chosen = [next(i for i, limit in enumerate(limits) if size <= limit) for size in sizes]
+    return [[t for t, c in enumerate(chosen) if c == i] for i in range(len(limits)) if i in chosen]
+
+
+def _padded(marginals: list[npt.NDArray[np.float32]]) -> Tensor:
+    out = np.full((len(marginals), 1, max(map(len, marginals))), -1e9, np.float32)
+    for row, values in zip(out, marginals, strict=True):
+        row[0, : len(values)] = values
+    return torch.from_numpy(out)
+
+
+def choose_parents(slots: tuple[tuple[int, ...], ...], information: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
+    """The tokens that each token may look at, int64 [S, K].
+
+    All of them up to 32 tokens; above, the tokens of the columns with the most mutual information (`information` [C, C],
+    nats, from the pairwise counts), of the own column, and of two random columns (for structure that pairs do not show).
+    """
+    column_of = [c for c, s in enumerate(slots) for _ in s]
+    count = len(column_of)
+    if count <= ALL_PARENTS_UP_TO:
+        return np.tile(np.arange(count, dtype=np.int64), (count, 1))
+    keep = 24 if count > 250 else 32
+    draw = generator(derive(seed, "parents"))
+    out = np.zeros((count, keep), np.int64)
+    for token, column in enumerate(column_of):
+        ranked = [c for c in np.argsort(-information[column], kind="stable") if c != column]
+        extra = list(draw.permutation(ranked[keep // 2 :])[:2]) if len(ranked) > keep // 2 else []
+        chosen = list(slots[column])
+        for c in [*extra, *ranked]:
+            chosen += [t for t in slots[c] if t not in chosen]
+        out[token] = (chosen + [token] * keep)[:keep]
+    return out
+
+
+def orders_of(columns: list[int], slots: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], information: npt.NDArray[np.float64], seed: int) -> list[list[int]]:
+    """Candidates for the canonical column order: the table's own, by vocabulary up and down, and chained by information."""
+    width = {c: max(sizes[t] for t in slots[c]) for c in columns}
+    chain = [max(columns, key=lambda c: (information[c].sum(), -c))]
+    while len(chain) < len(columns):
+        rest = [c for c in columns if c not in chain]
+        chain.append(max(rest, key=lambda c: (information[c, chain].max(), -c)))
+    draw = generator(derive(seed, "orders"))
+    shuffled = [list(map(int, draw.permutation(columns))) for _ in range(2)]
+    return [list(columns), sorted(columns, key=lambda c: (width[c], c)), sorted(columns, key=lambda c: (-width[c], c)), chain, chain[::-1], *shuffled]
+
+
+def ranks_of(order: list[int], slots: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.int64]:
+    """The place of each token when columns come in `order` and a column's tokens in their own."""
+    place = [t for c in order for t in slots[c]]
+    out = np.zeros(len(place), np.int64)
+    out[place] = np.arange(len(place))
+    return out
+
+
+def model_facts(sizes: tuple[int, ...], parents: npt.NDArray[np.int64], settings: TabularSettings, order: list[int], slots: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
+    """What model.json must hold to rebuild the network and draw from it."""
+    return {"sizes": list(sizes), "parents": parents.tolist(), "settings": asdict(settings), "order": order, "slots": [list(s) for s in slots]}

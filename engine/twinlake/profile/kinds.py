@@ -1,0 +1,97 @@
+"""What kind of column the statistics speak of. Knows nothing of personal data."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+import numpy as np
+
+from twinlake.profile.statistics import ColumnStatistics
+from twinlake.profile.types import Kind
+
+KEY_WORDS = {"id", "ids", "key", "no", "nr", "num", "number", "code", "uuid", "guid", "index", "ref", "reference", "pk", "sk", "rowid", "identifier"}
+INTEGRAL = ("tinyint", "smallint", "int", "bigint")
+MIN_KEY_ROWS = 20
+NUMERIC_TEXT = 0.98
+MANY = 128
+
+
+def kind_of(stats: ColumnStatistics) -> Kind:
+    """The kind of a column. Uniqueness of large columns is an estimate here; the caller verifies it exactly."""
+    if stats.non_null == 0:
+        return "empty"
+    if _is_opaque(stats.type):
+        return "opaque"
+    if stats.nulls == 0 and stats.distinct == 1:
+        return "constant"
+    if stats.type in ("date", "timestamp", "timestamp_ntz"):
+        return "datetime"
+    if stats.type == "boolean":
+        return "category"
+    if stats.type == "string":
+        return _kind_of_text(stats)
+    if _looks_unique(stats) and _is_integral(stats.type) and (_key_header(stats.name) or _dense(stats)):
+        return "key"
+    return "number"
+
+
+def _kind_of_text(stats: ColumnStatistics) -> Kind:
+    if _looks_unique(stats) and stats.spaces_mean < 1 and (stats.length_max or 0) <= 64:
+        return "key"
+    if stats.distinct > MANY:
+        if stats.formats.get("integer", 0.0) + stats.formats.get("decimal", 0.0) >= NUMERIC_TEXT:
+            return "number"
+        if max(stats.formats.get("date", 0.0), stats.formats.get("datetime", 0.0)) >= NUMERIC_TEXT:
+            return "datetime"
+    if stats.distinct > MANY and stats.distinct > 0.5 * stats.non_null:
+        return "text"
+    if stats.distinct > 20 and stats.distinct > 0.2 * stats.non_null and stats.spaces_mean > 3:
+        return "text"
+    return "category"
+
+
+def _looks_unique(stats: ColumnStatistics) -> bool:
+    if stats.nulls or stats.rows < MIN_KEY_ROWS:
+        return False
+    return stats.distinct == stats.rows if stats.distinct_exact else stats.distinct >= 0.85 * stats.rows
+
+
+def _is_integral(type_: str) -> bool:
+    return type_ in INTEGRAL or bool(re.fullmatch(r"decimal\(\d+,0\)", type_))
+
+
+def _key_header(name: str) -> bool:
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    return any(word.lower() in KEY_WORDS or word.lower().endswith(("id", "key")) for word in words)
+
+
+def _dense(stats: ColumnStatistics) -> bool:
+    return bool(len(stats.low) and stats.high[0] - stats.low[0] + 1 <= 1.5 * stats.rows)
+
+
+def _is_opaque(type_: str) -> bool:
+    return type_.startswith(("binary", "array", "struct", "map", "interval", "variant", "geo", "void"))
+
+
+def decimals_of(texts: tuple[str, ...], at_most: int = 9) -> int | None:
+    """Decimal places that hold every number in `texts`, or None if more than `at_most` are needed."""
+    most = 0
+    for text in texts:
+        try:
+            exponent = Decimal(text).normalize().as_tuple().exponent
+        except InvalidOperation:
+            continue
+        if isinstance(exponent, int):
+            most = max(most, -exponent)
+        if most > at_most:
+            return None
+    return most
+
+
+def time_text(value: float, type_: str) -> str:
+    """A date (days) or timestamp (microseconds since 1970, UTC) as ISO 8601 text; years beyond Python's as numpy writes them."""
+    if type_ == "date":
+        return str(np.datetime64(int(value), "D"))
+    text = str(np.datetime64(int(value), "us"))
+    return text if type_ == "timestamp_ntz" else f"{text}Z"

@@ -1,0 +1,252 @@
+"""Statistics of Arrow batches that can be merged: counters, sketches and a keyed sample of each column.
+
+Everything here is independent of how rows are spread over partitions: sums aside (equal to 1e-12 or so), merging in any
+order gives the same result. Distinct counts use the k minimum values of a 64-bit hash (Bar-Yossef et al., "Counting
+distinct elements in a data stream", RANDOM 2002), exact below its size. The sample is chosen by row key, not by position.
+Knows nothing of Spark, of kinds or of what is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from twinlake.core.seeds import derive, generator, mix
+
+MINIMA = 2048
+MAX_TEXT = 64
+FORMATS = {
+    "integer": r"^[+-]?[0-9]+$",
+    "decimal": r"^[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-]?[0-9]+$",
+    "date": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
+    "datetime": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?$",
+    "boolean": r"^(?i:true|false|yes|no|y|n|t|f)$",
+    "json": r"^\s*[\{\[].*[\}\]]\s*$",
+}
+_BYTE_TABLE = generator(derive(0, "text hash")).integers(0, 2**64, size=(256, 256), dtype=np.uint64)
+
+PARTIAL_DDL = (
+    "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, deviations double, lengths bigint, "
+    "length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, hashes array<bigint>, low array<double>, high array<double>, "
+    "values array<string>, counts array<bigint>, uncounted bigint, sample array<string>, keys array<bigint>"
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pass keeps of each column: `values` distinct values with counts (numbers: `numbers`), the `people` smallest
+    and largest numbers, and the rows whose scrambled key falls below `share` of the key space."""
+
+    values: int
+    numbers: int
+    people: int
+    share: float
+    seed: int
+
+
+@dataclass
+class _State:
+    """Running statistics of one column of one partition."""
+
+    rows: int = 0
+    nulls: int = 0
+    nan: int = 0
+    plus: int = 0
+    minus: int = 0
+    finite: int = 0
+    mean: float = 0.0
+    deviations: float = 0.0
+    lengths: int = 0
+    spaces: int = 0
+    length_min: int = 2**62
+    length_max: int = -1
+    formats: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FORMATS), np.int64))
+    hashes: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    low: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    high: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    counts: dict[str, int] = field(default_factory=dict)
+    uncounted: int = 0
+    sample: list[str | None] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Types whose values are numbers or points in time."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or is_time(kind))
+
+
+def is_time(kind: pa.DataType) -> bool:
+    """Dates and timestamps."""
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def is_opaque(kind: pa.DataType) -> bool:
+    """Types that are not looked into: binary, nested, intervals."""
+    return not (is_numeric(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def as_text(array: pa.Array) -> pa.Array:
+    """Values as canonical text: what `from_text` reads back exactly. Times in UTC, -0.0 as 0.0."""
+    if pa.types.is_timestamp(array.type):
+        array = array.cast(pa.int64()).cast(pa.timestamp("us")) if array.type.unit == "us" else array.cast(pa.timestamp("us"))
+    if pa.types.is_floating(array.type):
+        array = pc.add(array, pa.scalar(0.0, array.type))
+    return array.cast(pa.string())
+
+
+def as_float(array: pa.Array) -> npt.NDArray[np.float64]:
+    """Numbers as float64; dates as days and timestamps as microseconds since 1970; nulls as NaN."""
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.date32()).cast(pa.int32())
+    elif pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
+    return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
+    """A 64-bit hash of each string (nulls as the empty text): a sum over (position, byte) of random words, scrambled."""
+    array = array.fill_null("").cast(pa.large_binary())
+    offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    data = array.buffers()[2]
+    if data is None or offsets[-1] == offsets[0]:
+        return np.zeros(len(array), np.uint64)
+    raw = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    lengths = np.diff(offsets)
+    position = np.arange(len(raw)) - np.repeat(offsets[:-1] - offsets[0], lengths)
+    words = _BYTE_TABLE[position & 255, raw] + (position >> 8).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    with np.errstate(over="ignore"):
+        sums = np.concatenate([[np.uint64(0)], np.cumsum(mix(words, 1), dtype=np.uint64)])
+        hashes = sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]] + lengths.astype(np.uint64)
+    return mix(hashes, 2)
+
+
+def collect(batches: Iterable[pa.RecordBatch], keys: int, limits: Limits) -> Iterator[dict[str, Any]]:
+    """Partial statistics (one dict a column, as in PARTIAL_DDL) of batches whose first `keys` columns are not data.
+
+    The first column is the row key (int64) that chooses the sample.
+    """
+    states: list[_State] = []
+    for batch in batches:
+        states = states or [_State() for _ in range(batch.num_columns - keys)]
+        if batch.num_rows == 0:
+            continue
+        row_keys = batch.column(0).to_numpy().astype(np.uint64)
+        sampled = np.flatnonzero(mix(row_keys, limits.seed) < np.uint64(min(limits.share, 1.0) * (2**64 - 2048)))
+        if limits.share >= 1.0:
+            sampled = np.arange(batch.num_rows)
+        for position, state in enumerate(states):
+            _update(state, batch.column(keys + position), row_keys, sampled, limits)
+    for position, state in enumerate(states):
+        yield _row(position, state, limits)
+
+
+def _update(state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64], sampled: npt.NDArray[np.int64], limits: Limits) -> None:
+    state.rows += len(array)
+    state.nulls += array.null_count
+    if is_opaque(array.type) or array.null_count == len(array):
+        return
+    if is_numeric(array.type):
+        _update_numbers(state, array, limits)
+    elif pa.types.is_boolean(array.type):
+        state.hashes = _minima(state.hashes, text_hashes(as_text(array.drop_null())))
+    else:
+        _update_text(state, array.drop_null())
+    _count(state, array, limits)
+    if len(sampled):
+        _sample(state, array.take(pa.array(sampled)), row_keys[sampled])
+
+
+def _update_numbers(state: _State, array: pa.Array, limits: Limits) -> None:
+    values = as_float(array.drop_null())
+    finite = values[np.isfinite(values)]
+    state.nan += int(np.isnan(values).sum())
+    state.plus += int(np.isposinf(values).sum())
+    state.minus += int(np.isneginf(values).sum())
+    if len(finite):
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(finite.mean())
+            new = (len(finite), mean, float(np.square(finite - mean).sum()))
+            state.finite, state.mean, state.deviations = merge_moments((state.finite, state.mean, state.deviations), new)
+    state.low = _smallest(np.concatenate([state.low, finite]), limits.people)
+    state.high = -_smallest(-np.concatenate([state.high, finite]), limits.people)
+    exact = array.drop_null()
+    if pa.types.is_floating(exact.type) or pa.types.is_decimal(exact.type):
+        bits = (values + 0.0).view(np.uint64) if pa.types.is_floating(exact.type) else text_hashes(as_text(exact))
+    else:
+        bits = exact.cast(pa.int32() if pa.types.is_date(exact.type) else exact.type).cast(pa.int64(), safe=False).to_numpy().view(np.uint64)
+    state.hashes = _minima(state.hashes, mix(bits, 3))
+
+
+def _update_text(state: _State, texts: pa.Array) -> None:
+    lengths = pc.utf8_length(texts)
+    state.lengths += int(pc.sum(lengths).as_py() or 0)
+    state.length_min = min(state.length_min, int(pc.min(lengths).as_py()))
+    state.length_max = max(state.length_max, int(pc.max(lengths).as_py()))
+    state.hashes = _minima(state.hashes, text_hashes(texts))
+    counted = pc.value_counts(texts)
+    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    state.spaces += int((pc.count_substring(values, " ").to_numpy() * counts).sum())
+    for number, pattern in enumerate(FORMATS.values()):
+        state.formats[number] += int(counts[pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False)].sum())
+
+
+def _count(state: _State, array: pa.Array, limits: Limits) -> None:
+    room = limits.numbers if is_numeric(array.type) else limits.values
+    if state.uncounted and is_numeric(array.type):
+        state.uncounted += len(array) - array.null_count
+        return
+    if pa.types.is_floating(array.type):
+        array = array.filter(pc.is_finite(array))
+    counted = pc.value_counts(array.drop_null())
+    texts = as_text(counted.field("values")).to_pylist()
+    for text, count in zip(texts, counted.field("counts").to_pylist(), strict=True):
+        if text is not None:
+            state.counts[text] = state.counts.get(text, 0) + count
+    if len(state.counts) > 2 * room:
+        kept = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[: 0 if is_numeric(array.type) else room])
+        state.uncounted += sum(state.counts.values()) - sum(kept.values())
+        state.counts = kept
+
+
+def _sample(state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64]) -> None:
+    text = as_text(array)
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        text = pc.if_else(pc.less_equal(pc.utf8_length(text), MAX_TEXT), text, pa.scalar(None, pa.string()))
+    keep = text.is_valid().to_numpy(zero_copy_only=False)
+    state.sample += text.drop_null().to_pylist()
+    state.keys += row_keys[keep].view(np.int64).tolist()
+
+
+def merge_moments(a: tuple[int, float, float], b: tuple[int, float, float]) -> tuple[int, float, float]:
+    """Count, mean and sum of squared deviations of two sets together (Chan, Golub and LeVeque, 1979)."""
+    count = a[0] + b[0]
+    if not a[0] or not b[0]:
+        return a if a[0] else b
+    step = b[1] - a[1]
+    return count, a[1] + step * b[0] / count, a[2] + b[2] + step * step * a[0] * b[0] / count
+
+
+def _smallest(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    return np.sort(values if len(values) <= count else np.partition(values, count - 1)[:count])
+
+
+def _minima(kept: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    if len(kept) == MINIMA:
+        new = new[new < kept[-1]]
+    return np.unique(np.concatenate([kept, new]))[:MINIMA] if len(new) else kept
+
+
+def _row(position: int, state: _State, limits: Limits) -> dict[str, Any]:
+    return {
+        "column": position, "rows": state.rows, "nulls": state.nulls, "nan": state.nan, "plus": state.plus, "minus": state.minus,
+        "finite": state.finite, "mean": state.mean, "deviations": state.deviations, "lengths": state.lengths, "length_min": state.length_min,
+        "length_max": state.length_max, "spaces": state.spaces, "formats": state.formats.tolist(), "hashes": state.hashes.view(np.int64).tolist(),
+        "low": state.low.tolist(), "high": state.high.tolist(), "values": list(state.counts), "counts": list(state.counts.values()),
+        "uncounted": state.uncounted, "sample": state.sample, "keys": state.keys,
+    }

@@ -1,0 +1,98 @@
+"""Profiles a table: statistics of one pass become the published profile, with rare values left out.
+
+`profile_table` is the verb behind `twinlake.profile`. Only aggregates reach the driver.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinlake.core.seeds import derive
+from twinlake.profile.kinds import decimals_of, kind_of, time_text
+from twinlake.profile.statistics import ColumnStatistics, as_they_are, columns_of, limits_for, summarize
+from twinlake.profile.types import ColumnProfile, Profile
+from twinlake.tables.names import quoted
+from twinlake.tables.split import HOLDOUT, Split, part_count, with_row_keys
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+TOP = 50
+SAMPLE = 20_000
+
+
+def profile_table(df: DataFrame, split: Split | None = None, min_people: int = 10, rows: int | None = None) -> Profile:
+    """The profile of the train rows of `df` (all rows when `split` is None).
+
+    `rows` is the row count of `df` if the caller knows it. Costs one shuffle and one pass, and a count of distinct values
+    for columns that look unique.
+    """
+    split = split or Split(0)
+    rows = df.count() if rows is None else rows
+    columns = columns_of(df)
+    keyed = with_row_keys(df, split, part_count(rows, len(columns)))
+    train = keyed.where(f"NOT {HOLDOUT}") if split.fraction > 0 else keyed
+    limits = limits_for(rows, len(columns), min_people, derive(split.seed, "profile sample"), SAMPLE, 20_000)
+    entries = summarize(train, as_they_are, columns, 2, limits, partial(_publish, min_people=min_people))
+    found = [_read(text) for text in entries]
+    return Profile(found[0].rows, min_people, tuple(_verified(df, found)))
+
+
+def _publish(stats: ColumnStatistics, min_people: int) -> str:
+    """The public entry of a column, as JSON. Runs on executors."""
+    kind = kind_of(stats)
+    low = stats.low[min_people - 1] if len(stats.low) >= min_people else None
+    high = stats.high[min_people - 1] if len(stats.high) >= min_people else None
+    shown = partial(time_text, type_=stats.type)
+    times = kind == "datetime" and stats.type != "string"
+    numbers = np.sort(np.array([float(t) for t in stats.sample], dtype=float)) if kind == "number" and stats.type != "string" else np.empty(0)
+    if low is not None and high is not None and len(numbers):
+        numbers = np.clip(numbers[np.isfinite(numbers)], low, high)
+    # a quantile of few rows is some person's value
+    quantiles = tuple(float(np.quantile(numbers, q)) for q in QUANTILES) if len(numbers) >= 20 * min_people else ()
+    top = () if kind in ("key", "text") else tuple((v, n) for v, n in list(stats.counts.items())[:TOP] if n >= min_people)
+    entry = ColumnProfile(
+        stats.name, stats.type, stats.nullable, kind, stats.rows, stats.nulls, stats.distinct, stats.nan, stats.plus, stats.minus,
+        None if low is None else shown(low) if times else float(low),
+        None if high is None else shown(high) if times else float(high),
+        None if times else stats.mean, None if times else stats.std, quantiles,
+        decimals_of(stats.sample) if kind == "number" else None,
+        stats.length_min, stats.length_max, stats.length_mean, stats.formats, top,
+    )
+    return json.dumps({**asdict(entry), "distinct_exact": stats.distinct_exact})
+
+
+def _read(text: str) -> ColumnProfile:
+    raw = json.loads(text)
+    raw.pop("distinct_exact")
+    return ColumnProfile(**{**raw, "quantiles": tuple(raw["quantiles"]), "top": tuple((v, n) for v, n in raw["top"])})
+
+
+def _verified(df: DataFrame, found: list[ColumnProfile]) -> list[ColumnProfile]:
+    """Unique columns are told by a sketch first; those above its exact size are verified by an exact count."""
+    from dataclasses import replace
+
+    from pyspark.sql import functions as F
+
+    from twinlake.profile.partials import MINIMA
+
+    doubtful = [c for c in found if c.kind == "key" and c.distinct >= MINIMA]
+    if not doubtful:
+        return found
+    column = [F.col(quoted(c.name)) for c in doubtful]
+    exact = df.agg(F.count(F.lit(1)), *[F.count_distinct(c) for c in column]).toArrow().to_pylist()
+    values = list(exact[0].values())
+    unique = {c.name for c, n in zip(doubtful, values[1:], strict=True) if n == values[0]}
+    fallback = {"string": "text"}
+    return [
+        c if c not in doubtful
+        else replace(c, distinct=c.rows) if c.name in unique
+        else replace(c, kind=fallback.get(c.type, "number"))
+        for c in found
+    ]

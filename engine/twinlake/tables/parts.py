@@ -1,0 +1,231 @@
+"""Parts: the files of a table in the run folder, written by the tasks themselves and published in one step.
+
+Protocol. Each task writes `part-00007-<attempt>.parquet` into a staging folder, syncs it, and then its manifest row as a
+small JSON file beside it; the driver takes one whole part for each number, renames it to `part-00007.parquet`, writes
+`manifest.json` and `_SUCCESS` and then renames the folder to its final name. Readers see nothing or everything. A failed,
+retried or speculative attempt leaves only files that no manifest names. After a crash the parts with a manifest row are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from twinlake.core.errors import CommitError, DataError, TwinlakeError, escaped
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FAULT_POINTS = ("after-part-write", "after-part-row", "after-all-parts", "after-renames", "after-manifest", "after-publish")
+MANIFEST = "manifest.json"
+SUCCESS = "_SUCCESS"
+ROW_DDL = "row string"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A manifest row: a part's number, its file, rows, bytes, file hash, and what the writer wants remembered."""
+
+    part: int
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def fault_point(name: str) -> None:
+    """Ends the process here, as `kill -9` would, when TWINLAKE_FAULT_POINT names this point. For tests of recovery."""
+    if name not in FAULT_POINTS:
+        raise ValueError(f"unknown fault point {name}")
+    if os.environ.get("TWINLAKE_FAULT_POINT") == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_tasks(spark: SparkSession, numbers: Iterable[int], tasks: int | None, work: Callable[[int], Iterator[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Runs `work(number)` on executors, spread over `tasks` Spark tasks (default: one a number); returns its dicts.
+
+    `work` must be a module-level function or a partial of one. What it yields must stay small: it comes to the driver.
+    """
+    import pyspark.sql.functions as F
+
+    todo = sorted(numbers)
+    if not todo:
+        return []
+    count = max(1, min(tasks or len(todo), len(todo)))
+    plan = spark.range(0, len(todo), 1, count).select(F.element_at(F.lit(todo), (F.col("id") + 1).cast("int")).alias("number"))
+    rows = plan.mapInArrow(_task(work), ROW_DDL).toArrow()
+    return [json.loads(row) for row in rows.column(0).to_pylist()]
+
+
+def _task(work: Callable[[int], Iterator[dict[str, Any]]]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                try:
+                    rows = [json.dumps(row) for row in work(number)]
+                except TwinlakeError as error:
+                    raise RuntimeError(f"twinlake-error: {error}") from None
+                yield pa.RecordBatch.from_arrays([pa.array(rows, pa.string())], names=["row"])
+
+    return run
+
+
+def write_part(staging: Path, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch], facts: Callable[[], dict[str, Any]] = dict) -> Part:
+    """Writes one part and then its manifest row; both become visible whole. `facts` is called after the last batch.
+
+    Errors: CommitError when the disk refuses (names the folder and the free space).
+    """
+    stem = f"part-{number:05d}-{_attempt()}"
+    temporary, file = staging / f".{stem}.tmp", staging / f"{stem}.parquet"
+    rows = 0
+    try:
+        with open(temporary, "wb") as handle, pq.ParquetWriter(handle, schema, compression="zstd", compression_level=1, version="2.6", write_statistics=True) as writer:
+            for batch in batches:
+                writer.write_batch(batch, row_group_size=1 << 20)
+                rows += batch.num_rows
+        sync(temporary)
+        temporary.rename(file)
+        fault_point("after-part-write")
+        part = Part(number, file.name, rows, file.stat().st_size, file_hash(file), facts())
+        write_text(staging / f"{stem}.json", json.dumps(asdict(part)))
+        fault_point("after-part-row")
+        return part
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        free = shutil.disk_usage(staging).free if staging.exists() else 0
+        raise CommitError(f"can't write part {number} in {escaped(str(staging))}: {error.strerror}; {free:,} bytes are free there; rerun to resume") from None
+
+
+def finished_parts(staging: Path) -> dict[int, Part]:
+    """The whole parts that earlier attempts left in `staging`, by number; of several the first by file name."""
+    found: dict[int, Part] = {}
+    for row in sorted(staging.glob("part-*.json")):
+        try:
+            part = Part(**json.loads(row.read_text()))
+        except (ValueError, TypeError):
+            continue
+        file = staging / part.file
+        if part.part not in found and file.is_file() and file.stat().st_size == part.bytes:
+            found[part.part] = part
+    return found
+
+
+def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> list[Part]:
+    """Makes the parts 0..`parts`-1 of `staging` the content of `final`, in one rename. Errors: CommitError, DataError."""
+    fault_point("after-all-parts")
+    found = finished_parts(staging)
+    missing = [number for number in range(parts) if number not in found]
+    if missing:
+        raise CommitError(f"{len(missing)} of {parts} parts are missing in {escaped(str(staging))}; rerun to resume")
+    named = []
+    for number in range(parts):
+        part = found[number]
+        file = f"part-{number:05d}.parquet"
+        os.replace(staging / part.file, staging / file)
+        named.append(Part(number, file, part.rows, part.bytes, part.sha256, part.facts))
+        write_text(staging / f"part-{number:05d}.json", json.dumps(asdict(named[-1])))
+    fault_point("after-renames")
+    keep = {f"part-{number:05d}.parquet" for number in range(parts)} | {extra for part in named for extra in part.facts.get("files", [])}
+    for file in list(staging.iterdir()):
+        if file.name not in keep:
+            file.unlink()
+    manifest = {"format": 1, "rows": sum(p.rows for p in named), **facts, "parts": [asdict(p) for p in named]}
+    write_text(staging / MANIFEST, json.dumps(manifest, indent=1))
+    write_text(staging / SUCCESS, "")
+    fault_point("after-manifest")
+    replace_folder(staging, final)
+    fault_point("after-publish")
+    return named
+
+
+def replace_folder(staging: Path, final: Path) -> None:
+    """Renames `staging` to `final`; an older `final` that is ours is removed. Errors: CommitError for foreign files."""
+    if final.exists():
+        if any(final.iterdir()) and not (final / MANIFEST).is_file():
+            raise CommitError(f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it")
+        old = final.with_name(f".{final.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+        staging.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        staging.rename(final)
+    sync(final.parent)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a published folder. Errors: DataError when there is none or it can't be read."""
+    file = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        raise DataError(f"{escaped(str(folder))} has no readable {MANIFEST}: it was not published by twinlake, or was damaged") from None
+    return manifest
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """The files of a published folder that are missing or not what the manifest says."""
+    manifest = read_manifest(folder)
+    bad = []
+    for entry in [*manifest.get("parts", []), *manifest.get("files", [])]:
+        file = folder / entry["file"]
+        if not file.is_file() or file.stat().st_size != entry["bytes"] or file_hash(file) != entry["sha256"]:
+            bad.append(str(file))
+    return bad
+
+
+def part_files(folder: Path) -> list[str]:
+    """Absolute paths of the parts of a published folder, in order."""
+    return [str((folder / part["file"]).resolve()) for part in read_manifest(folder)["parts"]]
+
+
+def read_part(file: str, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+    """The rows of a part in batches."""
+    with pq.ParquetFile(file) as parquet:
+        yield from parquet.iter_batches(batch_size=batch_rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` so that readers see the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    sync(temporary)
+    os.replace(temporary, path)
+
+
+def sync(path: Path) -> None:
+    """Forces a file, or a folder's entries, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _attempt() -> int:
+    """The task attempt, so that two attempts of one task never write the same file."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return context.taskAttemptId() if context is not None else os.getpid()
+
+
+PART_NAME = re.compile(r"^part-\d{5}\.parquet$")

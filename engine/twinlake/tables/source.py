@@ -1,0 +1,188 @@
+"""Opens the table: a path or a catalog name becomes a DataFrame whose names and types were checked.
+
+The snapshot says which state of the source the run read (files with size and time, or the catalog name), so that a
+source that changes under a run is noticed. Nothing is read here but schemas and the head of a CSV file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinlake.core.config import SourceConfig
+from twinlake.core.errors import ConfigError, DataError, TableError, escaped, nearest
+from twinlake.tables.names import check_names, parse_table_name, quoted
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".orc": "orc"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked table: its rows (lazy), what to warn about, and which state of the source this is."""
+
+    df: DataFrame
+    name: str
+    snapshot: str
+    warnings: tuple[str, ...]
+
+
+def open_source(spark: SparkSession, config: SourceConfig) -> Source:
+    """The table that `config` names. Errors: ConfigError (no source), TableError (missing, denied, refused names or types)."""
+    if config.path is None and config.table is None:
+        raise ConfigError("no source: give `twinlake run SOURCE`, or source.path or source.table in the config")
+    if config.path is not None:
+        df, snapshot = _open_path(spark, config.path, config)
+        name = Path(config.path.rstrip("/")).name.split(".")[0] or "table"
+    else:
+        assert config.table is not None
+        df, snapshot = _open_table(spark, config.table)
+        name = parse_table_name(config.table)[-1]
+    return checked(spark, df, name, snapshot, config)
+
+
+def checked(spark: SparkSession, df: DataFrame, name: str, snapshot: str, config: SourceConfig | None = None) -> Source:
+    """`df` narrowed by `columns` and `where`, its names and types checked. Errors: TableError, ConfigError."""
+    config = config or SourceConfig()
+    if df.isStreaming:
+        raise TableError(f"{escaped(name)} is a streaming frame; a twin is made of a bounded table: read it with spark.read")
+    with spark_errors(f"source {escaped(name)}"):
+        names = df.columns
+        if config.columns is not None:
+            for wanted in config.columns:
+                if wanted not in names:
+                    raise ConfigError(f"source.columns: no column {escaped(wanted)!r}{nearest(wanted, names)}; the table has {len(names)} columns")
+            df = df.select(*[df[quoted(c)] for c in config.columns])
+        warnings = check_names(df.columns, spark.conf.get("spark.sql.caseSensitive") == "true")
+        df = _with_known_types(df)
+        if config.where is not None:
+            df = df.where(config.where)
+            _ = df.schema
+    return Source(df, name, snapshot, tuple(warnings))
+
+
+def _with_known_types(df: DataFrame) -> DataFrame:
+    """Void columns become strings that hold nulls only; every other type is kept."""
+    from pyspark.sql import types as T
+
+    void = [f.name for f in df.schema.fields if isinstance(f.dataType, T.NullType)]
+    return df.withColumns({quoted(n): df[quoted(n)].cast("string") for n in void}) if void else df
+
+
+def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> tuple[DataFrame, str]:
+    local = local_path(path)
+    if local is not None and not local.exists():
+        raise TableError(f"no file or folder at {escaped(path)}{_near_path(local)}")
+    format_ = config.format or _format_of(path, local)
+    reader = spark.read.format(format_).options(**config.options)
+    if format_ in ("csv", "json"):
+        reader = reader.option("mode", "FAILFAST").option("timeZone", "UTC")
+        reader = reader.options(**config.options)
+    if format_ == "csv":
+        separator = config.options.get("sep", "\t" if path.endswith((".tsv", ".tab")) else ",")
+        reader = reader.option("header", config.options.get("header", "true")).option("inferSchema", config.options.get("inferSchema", "true")).option("sep", separator)
+        if local is not None and config.options.get("header", "true") == "true":
+            _check_csv_header(local, separator)
+    with spark_errors(f"source {escaped(path)}"):
+        df = reader.load(str(local.resolve()) if local is not None else path)
+        _ = df.schema
+    return df, _snapshot(local) if local is not None else hashlib.sha256(path.encode()).hexdigest()
+
+
+def _open_table(spark: SparkSession, table: str) -> tuple[DataFrame, str]:
+    parts = parse_table_name(table)
+    with spark_errors(f"source.table {escaped(table)}"):
+        df = spark.table(quoted(*parts))
+        _ = df.schema
+    return df, hashlib.sha256(json.dumps(["table", *parts]).encode()).hexdigest()
+
+
+def local_path(path: str) -> Path | None:
+    """`path` as a local path, or None when it is a URI of another store."""
+    if path.startswith("file:"):
+        return Path("/" + path.removeprefix("file:").lstrip("/"))
+    return None if "://" in path or path.startswith("dbfs:") else Path(path)
+
+
+def _format_of(path: str, local: Path | None) -> str:
+    names = [path.rstrip("/")]
+    if local is not None and local.is_dir():
+        names += sorted(str(p) for p in local.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))[:1]
+    for name in names:
+        for suffix in reversed(Path(name).suffixes):
+            if suffix.lower() in SUFFIXES:
+                return SUFFIXES[suffix.lower()]
+    raise TableError(f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc")
+
+
+def _near_path(local: Path) -> str:
+    try:
+        return nearest(local.name, [p.name for p in local.parent.iterdir()]) + f" in {escaped(str(local.parent))}"
+    except OSError:
+        return "; the folder does not exist either"
+
+
+def _check_csv_header(local: Path, separator: str) -> None:
+    """Spark renames duplicate and empty header cells silently; they are refused before it can."""
+    import gzip
+
+    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+    if not files:
+        raise TableError(f"{escaped(str(local))} holds no data file")
+    opener: Any = gzip.open if files[0].suffix == ".gz" else open
+    with opener(files[0], "rt", encoding="utf-8-sig", errors="replace", newline="") as handle:
+        header = next(csv.reader([handle.readline(1_000_000)], delimiter=separator), [])
+    if not header:
+        raise TableError(f"{escaped(str(files[0]))} is empty; a CSV file needs a header line")
+    check_names(header, case_sensitive=False)
+
+
+def _snapshot(local: Path) -> str:
+    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        stat = os.stat(file)
+        digest.update(f"{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+@contextmanager
+def spark_errors(what: str) -> Iterator[None]:
+    """Turns Spark's errors into ours: the error condition and the thing at hand, never Spark's text, which may hold cells."""
+    from pyspark.errors import AnalysisException, ParseException, PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        condition = error.getCondition() or type(error).__name__
+        if own := _own_error(str(error)):
+            raise DataError(f"{what}: {own}") from None
+        user = isinstance(error, (AnalysisException, ParseException))
+        raise (TableError if user else DataError)(f"{what}: Spark refused it with {condition}{_hint(condition)}") from None
+
+
+def _own_error(text: str) -> str | None:
+    """The message of an error that our own code raised inside a Spark task (those never hold a cell)."""
+    marker = "twinlake-error: "
+    return text.split(marker, 1)[1].split("\n", 1)[0] if marker in text else None
+
+
+def _hint(condition: str) -> str:
+    hints = {
+        "TABLE_OR_VIEW_NOT_FOUND": "; check the name and the current catalog",
+        "UNABLE_TO_INFER_SCHEMA": "; the folder holds no readable file of this format",
+        "MALFORMED_RECORD_IN_PARSING": "; a record does not fit the schema (wrong number of fields, or a wrong type)",
+        "FAILED_READ_FILE": "; a file is damaged, or not of this format",
+        "PARSE_SYNTAX_ERROR": "; check the SQL of source.where",
+        "UNRESOLVED_COLUMN": "; check the column names in source.where",
+    }
+    return next((hint for start, hint in hints.items() if condition.startswith(start)), "")

@@ -1,0 +1,39 @@
+"""A Ray cluster to train on: a running one by address, else a small local one of its own processes, stopped afterwards."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[dict[str, float]]:
+    """The cluster's resources ("CPU", "GPU") while it is joined. A cluster that was running before keeps running."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # busy machines start slowly; Ray's own defaults give up too early there
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "240")
+    if not verbose:
+        os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+        logging.getLogger("ray").setLevel(logging.ERROR)
+    import ray
+
+    joined = ray.is_initialized()
+    if not joined:
+        level = logging.INFO if verbose else logging.ERROR
+        if address:
+            ray.init(address=address, log_to_driver=verbose, logging_level=level)
+        else:
+            ray.init(
+                num_cpus=os.cpu_count() or 1, include_dashboard=False, object_store_memory=300 * 2**20, log_to_driver=verbose,
+                logging_level=level, configure_logging=verbose,
+            )
+    try:
+        yield {k: float(v) for k, v in ray.cluster_resources().items() if k in ("CPU", "GPU")}
+    finally:
+        if not joined:
+            ray.shutdown()

@@ -1,0 +1,193 @@
+"""Trains a tabular model on token shards and writes the model folder.
+
+`fit_tabular` derives every setting from the rows and tokens, runs the loop of train/loop.py in a Ray TorchTrainer, calibrates
+the heads to the train marginals and publishes the folder, manifest last. A killed training resumes at its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+
+from twinlake.core.config import ModelConfig, TrainConfig
+from twinlake.core.errors import DataError, ModelError
+from twinlake.core.progress import Progress, Silent
+from twinlake.core.seeds import derive
+from twinlake.models.codec import Codec
+from twinlake.models.sampler import TabularSampler, calibrate
+from twinlake.models.store import drawable_of, save_model
+from twinlake.models.tabular import choose_parents, model_facts, orders_of, settings_for
+from twinlake.profile.counts import TokenCounts
+from twinlake.train.cluster import ray_cluster
+from twinlake.train.data import open_shards
+from twinlake.train.loop import Plan, marginals, train_worker
+
+MIN_ROWS = 10
+MIN_STEPS = 2_000
+
+
+def fit_tabular(
+    codec: Codec, counts: TokenCounts, shards: Path, work: Path, out: Path, model: ModelConfig, train: TrainConfig, seed: int,
+    progress: Progress | None = None, verbose: bool = False,
+) -> dict[str, Any]:
+    """Trains on `shards` and writes the model folder `out`; returns the facts of the training (also in model.json).
+
+    `counts` are the train rows' token counts, `work` a folder for checkpoints that all workers can write.
+    Errors: DataError (too few rows), ModelError (loss not a number, or training failed).
+    """
+    progress = progress or Silent()
+    rows = counts.rows
+    if rows < MIN_ROWS:
+        raise DataError(f"{rows} rows to train on; at least {MIN_ROWS} are needed")
+    if not codec.sizes:  # every column is constant or regenerated: there is nothing to learn
+        return save_model(out, codec, {}, {"family": "tabular", "rows": rows, "order": [], "sizes": [], "slots": [[] for _ in codec.columns], "history": []})
+    plan = _plan(codec, counts, shards, work, model, train, seed)
+    history = _run(plan, work, train, progress, verbose)
+    weights, order = _best(history, work)
+    facts = {
+        "family": "tabular", "rows": rows, "seed": seed, "batch": plan.batch, "steps": plan.steps, "rate": plan.rate, "history": history.metrics,
+        **model_facts(plan.sizes, np.array(plan.parents), settings_for(model.size, rows, plan.sizes), plan.orders[order], codec.slots),
+    }
+    progress.update(1, 1, "calibrating the marginals")
+    sampler = TabularSampler.fold(weights, facts, drawable_of(codec))
+    weights["calibration"] = calibrate(sampler, _true_marginals(plan, codec), derive(seed, "calibration"))
+    saved = save_model(out, codec, weights, facts)
+    shutil.rmtree(work / "ray", ignore_errors=True)
+    return saved
+
+
+def _plan(codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: ModelConfig, train: TrainConfig, seed: int) -> Plan:
+    rows = counts.rows
+    information = _information(codec, counts)
+    modelled = [c for c, slots in enumerate(codec.slots) if slots]
+    batch = max(1, min(max(256, min(8_192, rows // 64)), max(16, rows // 8)))
+    train_rows = max(1, rows - max(1, min(50_000, round(rows * 0.05))))
+    epochs = min(60.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
+    steps = math.ceil(epochs * train_rows / batch)
+    steps = max(MIN_STEPS, steps) if train.epochs == "auto" else max(1, steps)
+    return Plan(
+        str(shards), str(work / "progress.jsonl"), codec.sizes, codec.slots, choose_parents(codec.slots, information, seed).tolist(),
+        orders_of(modelled, codec.slots, codec.sizes, information, seed), asdict(settings_for(model.size, rows, codec.sizes)), derive(seed, "train"),
+        batch, steps, 3e-3 * math.sqrt(batch / 512), min(20, steps), 4, None if train.max_minutes is None else 60.0 * train.max_minutes,
+    )
+
+
+def _information(codec: Codec, counts: TokenCounts) -> npt.NDArray[np.float64]:
+    """Mutual information of column pairs in nats from the coarse pair counts, [C, C]; zero where nothing was counted."""
+    index = {c.name: i for i, c in enumerate(codec.columns)}
+    out = np.zeros((len(codec.columns), len(codec.columns)))
+    for (a, b), table in zip(counts.pair_list(), counts.pairs, strict=True):
+        joint = table / max(1, table.sum())
+        product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = float(np.nansum(joint * np.log(joint / product)))
+        i, j = index[counts.columns[a]], index[counts.columns[b]]
+        out[i, j] = out[j, i] = max(0.0, value)
+    return out
+
+
+class _History:
+    """What came back from the workers."""
+
+    def __init__(self, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        self.metrics, self.checkpoint = metrics, checkpoint
+
+
+def _run(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose: bool) -> _History:
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    work.mkdir(parents=True, exist_ok=True)
+    with ray_cluster(train.ray_address, verbose) as resources:
+        gpu = resources.get("GPU", 0.0) > 0 if train.use_gpu == "auto" else train.use_gpu
+        slots = int(resources.get("GPU" if gpu else "CPU", 1.0))
+        workers = min(max(1, slots), max(1, plan.batch // 16)) if train.workers == "auto" else train.workers
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config=asdict(plan),
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpu),
+            run_config=ray.train.RunConfig(
+                name="fit", storage_path=str((work / "ray").absolute()),
+                failure_config=ray.train.FailureConfig(max_failures=train.max_failures),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            ),
+        )
+        with _following(Path(plan.progress), plan, progress):
+            try:
+                result = trainer.fit()
+            except Exception as error:
+                raise ModelError(_reason(error)) from None
+        if result.checkpoint is None:
+            raise ModelError("training ended without a checkpoint; run again with --verbose to see the workers' logs")
+        with result.checkpoint.as_directory() as folder:
+            kept = work / "best"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(folder, kept)
+    state = json.loads((work / "best" / "state.json").read_text())
+    return _History(state["history"], state)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "the loss is not a number" in text:
+        return "the loss is not a number" + text.split("the loss is not a number", 1)[1].split("\n", 1)[0]
+    return f"training failed in a Ray worker ({type(error).__name__}); run again with --verbose to see the workers' logs"
+
+
+def _best(history: _History, work: Path) -> tuple[dict[str, torch.Tensor], int]:
+    tensors = load_file(work / "best" / "state.safetensors")
+    return {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}, int(history.checkpoint["order"])
+
+
+def _true_marginals(plan: Plan, codec: Codec) -> list[npt.NDArray[np.float64]]:
+    """Marginals of the train rows without what is never drawn, each summing to one."""
+    out = marginals(open_shards(plan.shards), plan)
+    for column, slots in enumerate(codec.slots):
+        if slots:
+            out[slots[0]] = np.where(codec.columns[column].drawable, out[slots[0]], 0.0)
+            out[slots[0]] /= max(out[slots[0]].sum(), 1e-12)
+    return out
+
+
+class _following:
+    """Shows the workers' progress while training runs: they append a JSON line for each validation."""
+
+    def __init__(self, file: Path, plan: Plan, progress: Progress) -> None:
+        self._file, self._plan, self._progress = file, plan, progress
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._done.wait(0.5):
+            self._show()
+        self._show()
+
+    def _show(self) -> None:
+        lines = self._file.read_text().splitlines() if self._file.is_file() else []
+        if not lines:
+            self._progress.update(0, self._plan.steps, "starting Ray workers")
+            return
+        try:
+            last = json.loads(lines[-1])
+        except ValueError:
+            return
+        note = f"step {last['step']:,} of {last['steps']:,}  train loss {last['train_loss']:.3f}  validation loss {last['validation_loss']:.3f}"
+        self._progress.update(last["step"], last["steps"], note)

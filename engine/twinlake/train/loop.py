@@ -1,0 +1,262 @@
+"""The training loop that every Ray Train worker runs: data-parallel, resumable, the same result for any number of workers.
+
+Each step takes the global batch of train/data.py, of which a worker computes its slice; orders and dropout are drawn for the
+global batch and sliced likewise. Gradients are averaged by DistributedDataParallel (gloo on CPUs, nccl on GPUs).
+A few times in the run all workers validate, rank 0 saves a checkpoint, and training stops when validation got no better.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from twinlake.core.errors import ModelError
+from twinlake.core.seeds import derive, generator, permute
+from twinlake.models.tabular import TabularNetwork, TabularSettings, ranks_of
+from twinlake.train.data import Schedule, Shards, open_shards
+
+EMA_DECAY = 0.98
+CLIP = 5.0
+COUNT_ROWS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a worker needs besides the shards: plain data, so that it travels as JSON."""
+
+    shards: str
+    progress: str
+    sizes: tuple[int, ...]
+    slots: tuple[tuple[int, ...], ...]
+    parents: list[list[int]]
+    orders: list[list[int]]
+    settings: dict[str, Any]
+    seed: int
+    batch: int
+    steps: int
+    rate: float
+    checks: int
+    patience: int
+    max_seconds: float | None
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """The train function of one worker (top level, so that Ray ships it by name). Errors: ModelError on a NaN loss."""
+    import ray.train
+    import ray.train.torch
+
+    torch.set_num_threads(1)
+    plan = Plan(**{**config, "sizes": tuple(config["sizes"]), "slots": tuple(map(tuple, config["slots"]))})
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    shards = open_shards(plan.shards)
+    schedule = Schedule(shards.rows, plan.seed, plan.batch)
+    network = TabularNetwork(plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(marginals(shards, plan)), plan.seed)
+    network.to(device)
+    wrapped = nn.parallel.DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None) if world > 1 else network
+    state = _State(network, plan)
+    if checkpoint := ray.train.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            state.restore(Path(folder))
+    started = time.monotonic() - state.seconds
+    while not state.finished:
+        loss = _steps(wrapped, network, state, plan, schedule, shards, rank, world, device)
+        state.after_check(loss, _validate(network, state, plan, schedule, shards, rank, world, device), time.monotonic() - started)
+        state.finished |= _past(plan.max_seconds, time.monotonic() - started, world, device)
+        metrics = state.history[-1]
+        with tempfile.TemporaryDirectory() as folder:
+            saved = None
+            if rank == 0:
+                state.save(Path(folder))
+                saved = ray.train.Checkpoint.from_directory(folder)
+                with open(plan.progress, "a") as handle:
+                    handle.write(json.dumps(metrics) + "\n")
+            ray.train.report({**metrics, "finished": state.finished}, checkpoint=saved)
+
+
+class _State:
+    """What a checkpoint holds: weights, their moving average, the best average so far, the optimizer, where we are."""
+
+    def __init__(self, network: TabularNetwork, plan: Plan) -> None:
+        self.network, self.plan = network, plan
+        matrices = [p for p in network.parameters() if p.dim() > 1 and p.shape[-2] > 1]
+        others = [p for p in network.parameters() if not (p.dim() > 1 and p.shape[-2] > 1)]
+        self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 1e-4}, {"params": others, "weight_decay": 0.0}], lr=plan.rate)
+        self.average = {n: p.detach().clone() for n, p in network.named_parameters()}
+        self.best = {n: p.clone() for n, p in self.average.items()}
+        self.best_loss, self.waited, self.step, self.seconds = math.inf, 0, 0, 0.0
+        self.order, self.finished = 0, False
+        self.history: list[dict[str, Any]] = []
+
+    def update_average(self) -> None:
+        """EMA with warm-up: min(0.98, (1 + t) / (10 + t)), so that early averages are not pulled to the start."""
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                self.average[name].lerp_(parameter, 1.0 - decay)
+
+    def after_check(self, train_loss: float, losses: list[float], seconds: float) -> None:
+        """Notes a validation; `losses` are those of the canonical order or, once, of all candidates."""
+        plan = self.plan
+        if len(losses) > 1:
+            self.order = int(np.argmin(losses))
+            self.best_loss = math.inf  # another order is another yardstick
+        loss = min(losses)
+        if loss < self.best_loss:
+            self.best_loss, self.waited = loss, 0
+            self.best = {n: p.clone() for n, p in self.average.items()}
+        else:
+            self.waited += 1
+        self.seconds = seconds
+        self.finished = self.step >= plan.steps or self.waited >= plan.patience
+        rows = self.step * plan.batch
+        self.history.append({"step": self.step, "steps": plan.steps, "rows": rows, "train_loss": train_loss, "validation_loss": loss, "seconds": round(seconds, 2)})
+
+    def save(self, folder: Path) -> None:
+        """Writes safetensors and JSON; nothing that runs code on loading."""
+        tensors = {f"now.{n}": p.detach() for n, p in self.network.named_parameters()}
+        tensors |= {f"average.{n}": p for n, p in self.average.items()} | {f"best.{n}": p for n, p in self.best.items()}
+        for number, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{k}": v for k, v in entry.items()}
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, folder / "state.safetensors")
+        facts = {k: getattr(self, k) for k in ("best_loss", "waited", "step", "seconds", "order", "finished", "history")}
+        (folder / "state.json").write_text(json.dumps(facts))
+
+    def restore(self, folder: Path) -> None:
+        """Goes on where `save` left off."""
+        tensors = load_file(folder / "state.safetensors", device=str(next(self.network.parameters()).device))
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(tensors[f"now.{name}"])
+                self.average[name].copy_(tensors[f"average.{name}"])
+                self.best[name].copy_(tensors[f"best.{name}"])
+        state = self.optimizer.state_dict()
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".")
+                entries.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict({**state, "state": entries})
+        for name, value in json.loads((folder / "state.json").read_text()).items():
+            setattr(self, name, value)
+
+
+def _steps(
+    wrapped: nn.Module, network: TabularNetwork, state: _State, plan: Plan, schedule: Schedule, shards: Shards, rank: int, world: int, device: torch.device
+) -> float:
+    """Trains up to the next validation; the mean loss of this worker's rows, nats a row."""
+    checks = [round(plan.steps * (i + 1) / plan.checks) for i in range(plan.checks)]
+    until = next(c for c in checks if c > state.step)
+    total, seen = 0.0, 0
+    while state.step < until:
+        index = schedule.step(state.step)
+        draws = generator(derive(plan.seed, "step"), state.step)
+        mine = slice(rank, None, world)
+        ranks = torch.from_numpy(random_ranks(len(index), plan, state.order, draws)[mine]).to(device)
+        dropped = torch.from_numpy(draws.random((len(index), len(plan.sizes) * (1 + plan.settings["hidden"])), dtype=np.float32)[mine]).to(device)
+        tokens = torch.from_numpy(shards.take(index[mine]).astype(np.int64)).to(device)
+        for group in state.optimizer.param_groups:
+            group["lr"] = plan.rate * _schedule(state.step, plan.steps)
+        state.optimizer.zero_grad(set_to_none=True)
+        at_once = network.rows_at_once()
+        for start in range(0, len(tokens), at_once):
+            part = slice(start, start + at_once)
+            last = start + at_once >= len(tokens)
+            with nullcontext() if last or world == 1 else wrapped.no_sync():  # type: ignore[operator]
+                # summed over this worker's rows and scaled so that averaging over workers gives the global mean
+                loss = wrapped(tokens[part], ranks[part], dropped[part]).sum() * (world / len(index))
+                loss.backward()
+            total += float(loss.detach()) * len(index) / world
+        if not math.isfinite(total):
+            raise ModelError(f"the loss is not a number at step {state.step}; lower model.size, or report this table's profile")
+        seen += len(tokens)
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        state.optimizer.step()
+        state.step += 1
+        state.update_average()
+    return total / max(1, seen)
+
+
+def random_ranks(rows: int, plan: Plan, canonical: int, draws: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The place of each token in each row's order, int64 [rows, S]: half the rows canonical, half uniformly random columns."""
+    keys = draws.random((rows, len(plan.orders[0])))
+    position = {c: i for i, c in enumerate(plan.orders[canonical])}
+    columns = sorted(plan.orders[0])
+    straight = np.array([position[c] for c in columns], float)
+    keys[draws.random(rows) < 0.5] = straight / len(straight)
+    by_token = np.concatenate([np.tile(keys[:, i : i + 1], (1, len(plan.slots[c]))) + np.arange(len(plan.slots[c])) * 1e-9 for i, c in enumerate(columns)], axis=1)
+    return np.argsort(np.argsort(by_token, axis=1, kind="stable"), axis=1, kind="stable")
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Warm-up over 5% of the steps, then a cosine to zero."""
+    warm = max(1, steps // 20)
+    return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _validate(
+    network: TabularNetwork, state: _State, plan: Plan, schedule: Schedule, shards: Shards, rank: int, world: int, device: torch.device
+) -> list[float]:
+    """Mean loss of the averaged weights on the validation rows, nats a row; of each candidate order at 60% of the steps."""
+    first_past = state.step >= 0.6 * plan.steps and not any(h["step"] >= 0.6 * plan.steps for h in state.history)
+    orders = list(range(len(plan.orders))) if first_past else [state.order]
+    tokens = torch.from_numpy(shards.take(schedule.validation()[rank::world]).astype(np.int64)).to(device)
+    now = {n: p.detach().clone() for n, p in network.named_parameters()}
+    _load(network, state.average)
+    sums = torch.zeros(len(orders) + 1, dtype=torch.float64, device=device)
+    network.eval()
+    with torch.inference_mode():
+        for number, order in enumerate(orders):
+            ranks = torch.from_numpy(ranks_of(plan.orders[order], plan.slots)).to(device)
+            for start in range(0, len(tokens), network.rows_at_once()):
+                part = tokens[start : start + network.rows_at_once()]
+                sums[number] += network(part, ranks.expand(len(part), -1), None).double().sum()
+    sums[-1] = len(tokens)
+    network.train()
+    _load(network, now)
+    if world > 1:
+        torch.distributed.all_reduce(sums)
+    return [float(s / sums[-1]) for s in sums[:-1]]
+
+
+def _past(limit: float | None, seconds: float, world: int, device: torch.device) -> bool:
+    """Whether any worker is past the time limit: all must agree, or one would wait for the others for ever."""
+    flag = torch.tensor([limit is not None and seconds > limit], dtype=torch.int32, device=device)
+    if world > 1:
+        torch.distributed.all_reduce(flag)
+    return bool(flag.item())
+
+
+def _load(network: TabularNetwork, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(tensors[name])
+
+
+def marginals(shards: Shards, plan: Plan) -> list[npt.NDArray[np.float64]]:
+    """The share of each value of each token among the rows (among 2 million of them at most)."""
+    counts = [np.zeros(size) for size in plan.sizes]
+    index = np.arange(shards.rows) if shards.rows <= COUNT_ROWS else permute(np.arange(COUNT_ROWS), shards.rows, derive(plan.seed, "marginals"))
+    for start in range(0, len(index), 100_000):
+        tokens = shards.take(index[start : start + 100_000])
+        for t, count in enumerate(counts):
+            count += np.bincount(tokens[:, t], minlength=len(count))
+    return [count / count.sum() for count in counts]
+
+
+def log_marginals(shares: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float32]]:
+    """Where the heads start: log shares, no value below one in ten million."""
+    return [np.log(np.maximum(share, 1e-7)).astype(np.float32) for share in shares]

@@ -1,0 +1,111 @@
+"""`encrypt` replaces a value by a ciphertext that the key turns back: AES-SIV (RFC 5297, two 256-bit keys).
+
+A ciphertext reads `<key id>.<base64url>`: it names the key it was made with, so that old ones still open after a
+rotation. The domain (declared, else the entity, else the column) is associated data: the same value in the same
+domain has the same ciphertext in every table, and a ciphertext moved into another domain does not open. A changed
+ciphertext raises, it never opens to something else. Known leak: equal values stay recognizable as equal, with their
+frequencies. Empty text stays empty unless `encrypt_empty`. Numbers and dates are encrypted by their canonical text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from twinlake.core.errors import DataError
+from twinlake.core.keys import DEFAULT_KEY, Keyring
+from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Parameter, Transform, domain_of
+from twinlake.transform.transforms.values import from_canonical, is_scalar, is_text, per_distinct
+
+CIPHERTEXT = r"^[0-9a-f]{8}\.[A-Za-z0-9_-]{22,}$"
+"""What a ciphertext looks like, for Python and for Spark's `rlike`. 22 characters hold the 16 bytes of the tag."""
+_SHAPE = re.compile(CIPHERTEXT.encode())
+# one byte before every text: AES-SIV libraries refuse empty plaintexts, and a later version can tell itself apart
+_FORMAT = b"\x01"
+_NO_FF3 = "NIST SP 800-38G r1, second draft of February 2025, withdraws FF3 and FF3-1"
+
+
+def encrypt(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
+    """`array` with each value replaced by its ciphertext."""
+    key = keys[str(parameters.get("key", DEFAULT_KEY))]
+    cipher, tied = (
+        AESSIV(key.subkey("encrypt", length=64)),
+        [domain_of(parameters, context).encode("utf-8", "surrogatepass")],
+    )
+    prefix, empty_too = key.key_id.encode() + b".", bool(parameters.get("encrypt_empty", False))
+
+    def token(text: bytes) -> bytes:
+        if not text and not empty_too:
+            return b""
+        return prefix + base64.urlsafe_b64encode(cipher.encrypt(_FORMAT + text, tied)).rstrip(b"=")
+
+    return per_distinct(array, lambda texts: pa.array([token(text) for text in texts], pa.binary()).cast(pa.string()))
+
+
+def restore(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
+    """The values behind the ciphertexts in `array`, as `context.type`.
+
+    Text that is no ciphertext is left where `foreign` is `keep` (the default; text columns only), becomes null where it
+    is `null`, and raises where it is `error`. Errors: DataError for a changed ciphertext, a wrong domain or an
+    unknown key.
+    """
+    tied = [domain_of(parameters, context).encode("utf-8", "surrogatepass")]
+    ciphers = {key.key_id.encode(): AESSIV(key.subkey("encrypt", length=64)) for key in keys.keys}
+    foreign = str(parameters.get("foreign", "keep"))
+
+    def plain(token: bytes) -> bytes | None:
+        if _SHAPE.match(token):
+            return _opened(token, ciphers, tied)
+        if not token and is_text(context.type):
+            return token
+        if foreign == "error" or (foreign == "keep" and not is_text(context.type)):
+            raise DataError("holds text that is no ciphertext")
+        return token if foreign == "keep" else None
+
+    return per_distinct(array, lambda tokens: from_canonical([plain(token) for token in tokens], context.type))
+
+
+def _opened(token: bytes, ciphers: Mapping[bytes, AESSIV], tied: list[bytes]) -> bytes:
+    key_id, _, body = token.partition(b".")
+    cipher = ciphers.get(key_id)
+    if cipher is None:
+        raise DataError(f"a ciphertext was made with key {key_id.decode()}, which is not among the keys given")
+    try:
+        raw = base64.b64decode(body + b"=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        if base64.urlsafe_b64encode(raw).rstrip(b"=") != body:  # unused low bits of the last character must be zero
+            raise DataError("a ciphertext was changed")
+        text = cipher.decrypt(raw, tied)
+    except (InvalidTag, binascii.Error):
+        raise DataError("a ciphertext was changed, or belongs to another domain") from None
+    if text[:1] != _FORMAT:
+        raise DataError("a ciphertext has a newer format; update twinlake")
+    return text[1:]
+
+
+ENCRYPT = Transform(
+    "encrypt",
+    encrypt,
+    (
+        KEY,
+        DOMAIN,
+        Parameter("cipher", str, "aes-siv", ("aes-siv",), help=_NO_FF3),
+        Parameter("encrypt_empty", bool, False, help="encrypt empty text too"),
+        Parameter(
+            "allow_low_cardinality",
+            bool,
+            False,
+            help="accept a column with under 50 different values, whose frequencies tell them apart",
+        ),
+    ),
+    output="string",
+    takes=is_scalar,
+    removes=True,
+    restore=restore,
+)

@@ -1,0 +1,122 @@
+"""Labels of Spark tables: same answer however partitioned, hostile names, no value in the artifact."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from twinlake.classify.classify import classify_arrow, classify_table
+from twinlake.classify.detector import Detector, Keys, Mask
+from twinlake.classify.detectors import DETECTORS
+from twinlake.classify.labels import Labels
+from twinlake.core.errors import DataError
+
+ROWS = 3000
+CANARY = "zz-canary-7f3a"
+KEYS = np.arange(ROWS, dtype=np.uint64)
+
+
+def failing(values: pa.StringArray) -> Mask:
+    raise ValueError(values[0].as_py())
+
+
+def people() -> pa.Table:
+    def fake(entity: str) -> pa.StringArray:
+        return DETECTORS[entity].fake(KEYS)
+
+    card = [int(v) if i % 3 else None for i, v in enumerate(fake("CREDIT_CARD").to_pylist())]
+    note = [f"call back, write to x{i}@mail.test" if i % 50 == 0 else "no answer yet" for i in range(ROWS)]
+    return pa.table(
+        {
+            "e.mail`s": fake("EMAIL_ADDRESS"),
+            "c17": fake("US_SSN"),
+            "FirstName": fake("FIRST_NAME"),
+            "card": pa.array(card, pa.int64()),
+            "card as double": pa.array(card, pa.float64()),
+            "dob": fake("BIRTH_DATE").cast(pa.date32()),
+            "created": pa.array([dt.datetime(2020, 1, 1, 12)] * ROWS, pa.timestamp("us", tz="UTC")),
+            "order_no": pa.array(np.random.Generator(np.random.Philox(5)).integers(10**15, 10**16, ROWS)),
+            "note": note,
+            "secret": [f"{CANARY}-{i}" for i in range(ROWS)],
+            "tags": pa.array([["a"]] * ROWS),
+        }
+    )
+
+
+EXPECTED = [
+    "EMAIL_ADDRESS",
+    "US_SSN",
+    "FIRST_NAME",
+    "CREDIT_CARD",
+    "CREDIT_CARD",
+    "BIRTH_DATE",
+    None,
+    None,
+    None,
+    None,
+    None,
+]
+
+
+@pytest.fixture(scope="module")
+def labels(spark: SparkSession) -> Labels:
+    return classify_table(spark.createDataFrame(people()))
+
+
+def test_columns_are_labelled(labels: Labels) -> None:
+    assert [c.entity for c in labels.columns] == EXPECTED
+    assert [c.name for c in labels.columns] == people().column_names
+
+
+def test_free_text_is_said_to_contain(labels: Labels) -> None:
+    assert labels["note"].contains == {"EMAIL_ADDRESS": pytest.approx(0.02)}
+
+
+def test_nested_columns_are_said_not_to_be_looked_into(labels: Labels) -> None:
+    assert "not_looked_into" in labels["tags"].evidence
+
+
+def test_no_value_is_in_the_labels(labels: Labels) -> None:
+    assert CANARY not in labels.to_json() + labels.to_table() + labels._repr_html_()
+
+
+def test_spark_and_arrow_agree(labels: Labels) -> None:
+    assert [c.evidence for c in classify_arrow(people()).columns[:4]] == [c.evidence for c in labels.columns[:4]]
+
+
+def test_partitions_do_not_matter(spark: SparkSession) -> None:
+    df = spark.createDataFrame(people())
+    one, seven = (classify_table(df.repartition(n), sample_rows=500) for n in (1, 7))
+    assert one == seven
+    assert 300 < one["c17"].sampled < 700
+
+
+def test_few_distinct_rows_are_still_sampled(spark: SparkSession) -> None:
+    df = spark.range(20_000).select(F.when(F.col("id") % 2 == 0, "Male").otherwise("Female").alias("sex"))
+    label = classify_table(df, sample_rows=100)["sex"]
+    assert (label.entity, label.sampled >= 50) == ("GENDER", True)
+
+
+def test_empty_table(spark: SparkSession) -> None:
+    labels = classify_table(spark.createDataFrame([], "email string, n int"))
+    assert [(c.entity, c.sampled) for c in labels.columns] == [(None, 0), (None, 0)]
+
+
+def test_names_that_differ_by_case(spark: SparkSession) -> None:
+    df = spark.range(50).toDF("a").select(F.lit("x@example.org").alias("Mail"), F.lit("x").alias("mail"))
+    assert [c.entity for c in classify_table(df).columns] == ["EMAIL_ADDRESS", None]
+
+
+def test_a_failing_detector_does_not_tell_the_value(spark: SparkSession) -> None:
+    def fake(keys: Keys) -> pa.StringArray:
+        return pa.array([""] * len(keys))
+
+    broken = {"BROKEN": Detector("BROKEN", failing, (), "pattern", fake, 1)}
+    with pytest.raises(DataError) as error:
+        classify_table(spark.createDataFrame([(CANARY,)], "a string"), detectors=broken)
+    assert CANARY not in str(error.value) and "BROKEN" in str(error.value)

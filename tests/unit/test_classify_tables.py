@@ -1,0 +1,107 @@
+"""Labels on real tables, against labels made by hand. They are not part of the project: absent, they are skipped."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from twinlake.classify.classify import classify_arrow
+from twinlake.classify.detectors import DETECTORS
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+TRUTH = DATA / "column_labels.csv"
+SAME = {
+    "STATE": "US_STATE",
+    "DATE_OF_BIRTH": "BIRTH_DATE",
+    "FAX_NUMBER": "PHONE_NUMBER",
+    "ADDRESS": "STREET_ADDRESS",
+    "NATIONALITY": "COUNTRY",
+}
+LEAST_PRECISION, LEAST_RECALL = 0.9, 0.9
+
+pytestmark = pytest.mark.skipif(
+    not TRUTH.is_file(), reason="the folder shared/data with labelled tables is not beside the checkout"
+)
+
+
+def truth() -> dict[tuple[str, str], dict[str, list[str]]]:
+    """(file, table) -> column -> right answers, in the project's words."""
+    out: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(dict)
+    with TRUTH.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            out[row["file"], row["table"]][row["column"]] = [SAME.get(e, e) for e in row["entity"].split("|")]
+    return out
+
+
+def read_table(file: str, table: str) -> pa.Table:
+    path = DATA / file
+    if path.suffix == ".sqlite":
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            cursor = connection.execute(f'SELECT * FROM "{table}" LIMIT 10000')
+            names = [column[0] for column in cursor.description]
+            rows = cursor.fetchall()
+        texts = [
+            [None if isinstance(v, bytes) or v is None else str(v) for v in column]
+            for column in zip(*rows, strict=True)
+        ]
+        return pa.table(dict(zip(names, [pa.array(t, pa.string()) for t in texts], strict=True)))
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    parse = pacsv.ParseOptions(newlines_in_values=True)
+    return pacsv.read_csv(io.BytesIO(raw.removeprefix(b"\xef\xbb\xbf")), parse_options=parse).slice(0, 10_000)
+
+
+def judged() -> Iterator[tuple[str, str, str | None, list[str]]]:
+    """(table, column, label, right answers) for every labelled column."""
+    for (file, table), columns in truth().items():
+        labels = classify_arrow(read_table(file, table))
+        for column in labels.columns:
+            if column.name in columns:
+                yield f"{file}:{table}", column.name, column.entity, columns[column.name]
+
+
+@pytest.fixture(scope="module")
+def answers() -> list[tuple[str, str, str | None, list[str]]]:
+    return list(judged())
+
+
+def test_labels_are_right(answers: list[tuple[str, str, str | None, list[str]]]) -> None:
+    labelled = [(entity in right, where, column, entity) for where, column, entity, right in answers if entity]
+    wrong = [a for a in labelled if not a[0]]
+    assert 1 - len(wrong) / len(labelled) >= LEAST_PRECISION, wrong
+
+
+def test_personal_columns_are_found(answers: list[tuple[str, str, str | None, list[str]]]) -> None:
+    due = [
+        (entity in right, where, column)
+        for where, column, entity, right in answers
+        if right[0] in DETECTORS and "NONE" not in right
+    ]
+    missed = [a for a in due if not a[0]]
+    assert 1 - len(missed) / len(due) >= LEAST_RECALL, missed
+
+
+def test_columns_without_personal_data_stay_unlabelled(answers: list[tuple[str, str, str | None, list[str]]]) -> None:
+    wrong = [(where, column, entity) for where, column, entity, right in answers if entity and right == ["NONE"]]
+    assert not wrong
+
+
+def test_census_gets_no_label_but_countries() -> None:
+    table = pq.read_table(DATA / "census_kdd_1994_95" / "train.parquet").slice(0, 10_000)
+    assert {c.entity for c in classify_arrow(table).columns} <= {None, "COUNTRY"}
+    unnamed = table.rename_columns([f"c{i:02}" for i in range(table.num_columns)])
+    assert {c.entity for c in classify_arrow(unnamed).columns} <= {None, "COUNTRY"}
+
+
+@pytest.mark.parametrize("file", ["german_credit/german_credit.csv", "heart_disease_303/heart.csv"])
+def test_coded_tables_get_no_label(file: str) -> None:
+    assert {c.entity for c in classify_arrow(read_table(file, "")).columns} == {None}
