@@ -59,7 +59,8 @@ class Detector:
     fake: a pure function of 64-bit keys. alone: the spelling that may decide without a header; None when no spelling
     may (weak). shape: looser than match (a word list is never complete); counts only where the header is the entity's
     own name and `shape_least` of the values match. reads: which columns are looked at.
-    search: RE2 pattern for occurrences inside longer text; what it finds must also pass `match`. space: how many different fakes there are, at least.
+    search: RE2 pattern for occurrences inside longer text; what it finds must also pass `match`.
+    space: how many different fakes there are, at least.
     """
 
     entity: str

@@ -4,88 +4,20 @@ from __future__ import annotations
 
 import re
 
-from twinlake.classify.text import plain
+from twinlake.classify.text import listed, plain
 
 # words that say whose or which, not what: "billing address" is an address, "customer email 2" an e-mail
 NEUTRAL = frozenset(
     [
-        "customer",
-        "client",
-        "user",
-        "usr",
-        "cust",
-        "contact",
-        "emp",
-        "employee",
-        "patient",
-        "person",
-        "member",
-        "guest",
-        "owner",
-        "holder",
-        "account",
-        "billing",
-        "bill",
-        "shipping",
-        "ship",
-        "delivery",
-        "home",
-        "work",
-        "office",
-        "private",
-        "personal",
-        "business",
-        "primary",
-        "secondary",
-        "main",
-        "alt",
-        "alternate",
-        "old",
-        "new",
-        "current",
-        "previous",
-        "the",
-        "my",
-        "your",
-        "kunde",
-        "kunden",
-        "kontakt",
-        "privat",
-        "client",
-        "contact",
-        "domicile",
-        "cliente",
-        "usuario",
-        "num",
-        "number",
-        "no",
-        "nr",
-        "value",
-        "txt",
-        "text",
-        "str",
-        "col",
-        "field",
-        "mother",
-        "mothers",
-        "father",
-        "emergency",
-        "residence",
-        "native",
-        "legal",
-        "official",
-        "recipient",
-        "sender",
-        "from",
-        "to",
-        "a",
-        "b",
-        "1",
-        "2",
-        "3",
-        "4",
-        "registered",
-        "raw",
+        *listed(
+            """
+            customer client user usr cust contact emp employee patient person member guest owner holder account
+            billing bill shipping ship delivery home work office private personal business primary secondary
+            main alt alternate old new current previous the my your kunde kunden kontakt privat client contact
+            domicile cliente usuario num number no nr value txt text str col field mother mothers father
+            emergency residence native legal official recipient sender from to a b 1 2 3 4 registered raw
+            """
+        ),
     ]
 )
 

@@ -15,6 +15,11 @@ MISSING = pa.array(
 )
 
 
+def listed(words: str) -> list[str]:
+    """Words written in a row, as a list: long word lists stay readable."""
+    return words.split()
+
+
 def normalize(values: pa.Array) -> pa.StringArray:
     """NFKC, ASCII digits and dashes, no invisible characters, no space at either end. Null stays null.
 

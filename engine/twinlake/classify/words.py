@@ -14,100 +14,26 @@ from typing import Any
 
 import pyarrow as pa
 
-from twinlake.classify.text import plain
+from twinlake.classify.text import listed, plain
 
 PERSON_LOCALES = [
-    "en_US",
-    "en_GB",
-    "en_IE",
-    "en_NZ",
-    "en_IN",
-    "en_KE",
-    "en_NG",
-    "en_PK",
-    "de_DE",
-    "de_AT",
-    "de_CH",
-    "fr_FR",
-    "fr_CA",
-    "fr_CH",
-    "es_ES",
-    "es_MX",
-    "es_AR",
-    "es_CO",
-    "it_IT",
-    "pt_PT",
-    "pt_BR",
-    "nl_NL",
-    "nl_BE",
-    "sv_SE",
-    "no_NO",
-    "da_DK",
-    "fi_FI",
-    "is_IS",
-    "pl_PL",
-    "cs_CZ",
-    "sk_SK",
-    "hu_HU",
-    "hr_HR",
-    "sl_SI",
-    "ro_RO",
-    "lt_LT",
-    "lv_LV",
-    "et_EE",
-    "tr_TR",
-    "id_ID",
-    "vi_VN",
-    "yo_NG",
-    "ru_RU",
-    "uk_UA",
-    "el_GR",
-    "bg_BG",
-    "ja_JP",
-    "zh_CN",
-    "ko_KR",
-    "ar_SA",
-    "he_IL",
-    "hi_IN",
+    *listed(
+        """
+        en_US en_GB en_IE en_NZ en_IN en_KE en_NG en_PK de_DE de_AT de_CH fr_FR fr_CA fr_CH es_ES es_MX es_AR
+        es_CO it_IT pt_PT pt_BR nl_NL nl_BE sv_SE no_NO da_DK fi_FI is_IS pl_PL cs_CZ sk_SK hu_HU hr_HR sl_SI
+        ro_RO lt_LT lv_LV et_EE tr_TR id_ID vi_VN yo_NG ru_RU uk_UA el_GR bg_BG ja_JP zh_CN ko_KR ar_SA he_IL
+        hi_IN
+        """
+    ),
 ]
 PLACE_LOCALES = [
-    "en",
-    "de_DE",
-    "de_AT",
-    "de_CH",
-    "fr_FR",
-    "fr_CA",
-    "es_ES",
-    "es_MX",
-    "es_AR",
-    "es_CO",
-    "es_CL",
-    "it_IT",
-    "pt_PT",
-    "pt_BR",
-    "nl_NL",
-    "nl_BE",
-    "sv_SE",
-    "no_NO",
-    "da_DK",
-    "fi_FI",
-    "pl_PL",
-    "cs_CZ",
-    "sk_SK",
-    "hu_HU",
-    "hr_HR",
-    "sl_SI",
-    "ro_RO",
-    "en_IN",
-    "en_PH",
-    "en_US",
-    "en_AU",
-    "en_CA",
-    "id_ID",
-    "ru_RU",
-    "uk_UA",
-    "ja_JP",
-    "zh_CN",
+    *listed(
+        """
+        en de_DE de_AT de_CH fr_FR fr_CA es_ES es_MX es_AR es_CO es_CL it_IT pt_PT pt_BR nl_NL nl_BE sv_SE no_NO
+        da_DK fi_FI pl_PL cs_CZ sk_SK hu_HU hr_HR sl_SI ro_RO en_IN en_PH en_US en_AU en_CA id_ID ru_RU uk_UA
+        ja_JP zh_CN
+        """
+    ),
 ]
 # names of places and of peoples' countries that Faker's lists write differently
 COUNTRY_EXTRA = (

@@ -44,8 +44,12 @@ def evaluate_tables(
     reason = None if score is not None else "none of its three parts could be computed"
     results = {"quality_score": Result(score, None, ceiling, reason, detail), **results}
     facts = {
-        "columns": list(evidence.columns), "kinds": {c: evidence.kinds.get(c, "") for c in evidence.columns},
-        "target": evidence.target, "seed": evidence.seed, "rows": _rows(evidence), "seconds": seconds,
+        "columns": list(evidence.columns),
+        "kinds": {c: evidence.kinds.get(c, "") for c in evidence.columns},
+        "target": evidence.target,
+        "seed": evidence.seed,
+        "rows": _rows(evidence),
+        "seconds": seconds,
         "metrics": {n: {"title": m.title, "group": m.group, "better": m.better} for n, m in chosen.items()},
     }
     return Evaluation(score, grade(score), results, facts)
@@ -73,7 +77,7 @@ def _strict(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluation.json` holds. `score` is 0..100 or None; `results` has `quality_score` and each metric by name."""
+    """What `evaluation.json` holds. `score`: 0..100 or None; `results` has `quality_score` and each metric by name."""
 
     score: float | None
     grade: str

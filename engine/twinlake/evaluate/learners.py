@@ -23,8 +23,9 @@ def encode(model: str, numbers: Floats, texts: list[Any], fit: Any) -> tuple[Flo
     columns: list[Floats] = []
     kinds: list[bool] = []
     for x in numbers.T:
-        if model != "gradient_boosting":
-            known = x[fit & ~np.isnan(x)]
+        known = x[fit & ~np.isnan(x)]
+        # Boosting of scikit-learn fails on a column without a single value.
+        if model != "gradient_boosting" or not len(known):
             x = np.where(np.isnan(x), np.median(known) if len(known) else 0.0, x)
         if model == "logistic_regression":
             x = (x - x[fit].mean()) / (x[fit].std() or 1.0)

@@ -1,7 +1,7 @@
 """The passes over the tables that metrics share: column facts, category lists, joint sums, histograms.
 
-Each runs once for all sides (train, holdout, twin, twin at the holdout's size) and is kept in `Evidence.memo`. They know
-no scores: `metrics/` turns their sums into numbers.
+Each runs once for all sides (train, holdout, twin, twin at the holdout's size) and is kept in `Evidence.memo`. They
+know no scores: `metrics/` turns their sums into numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyspark.sql.window import Window
 
 from twinlake.evaluate.counters import Floats, Ints, doubles, summed
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides
+from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides, typed
 
 Bools = npt.NDArray[np.bool_]
 CATEGORY_CAP = 100
@@ -31,7 +31,7 @@ EXPRESSIONS = 60
 
 @dataclass(frozen=True)
 class Facts:
-    """Of each side and numeric column: n, mean, std, least and greatest value; of train also the median where needed."""
+    """Of each side and numeric column: n, mean, std, least and greatest value; train medians where needed."""
 
     rows: Ints
     n: Floats
@@ -43,12 +43,12 @@ class Facts:
 
     def shift(self) -> Floats:
         """Train means, 0 where there is none: sums are taken around them, so that they don't cancel."""
-        return np.nan_to_num(self.mean[TRAIN])
+        return np.asarray(np.nan_to_num(self.mean[TRAIN]))
 
     def scale(self) -> Floats:
         """Train standard deviations, 1 where a column does not vary."""
         std = self.std[TRAIN]
-        return np.where(np.isfinite(std) & (std > 0), std, 1.0)
+        return np.asarray(np.where(np.isfinite(std) & (std > 0), std, 1.0))
 
 
 def facts(evidence: Evidence) -> Facts:
@@ -59,32 +59,43 @@ def facts(evidence: Evidence) -> Facts:
 def _facts(evidence: Evidence) -> Facts:
     names = [f"n{i}" for i in range(len(evidence.numeric()))]
     frame = all_sides(evidence)
-    out = np.full((6, 4, len(names)), np.nan)
+    out = np.full((5, 4, len(names)), np.nan)
     rows = np.zeros(4, dtype=np.int64)
     for start in range(0, max(len(names), 1), EXPRESSIONS):
         some = names[start : start + EXPRESSIONS]
         wanted = [
             f(n).cast("double").alias(f"{n}_{i}")
             for n in some
-            for i, f in enumerate((F.count, F.avg, F.stddev_pop, F.min, F.max, _median))
+            for i, f in enumerate((F.count, F.avg, F.stddev_pop, F.min, F.max))
         ]
         for row in frame.groupBy("side").agg(F.count(F.lit(1)).alias("rows"), *wanted).toArrow().to_pylist():
             side = row["side"]
             rows[side] = row["rows"]
             for j, name in enumerate(some):
-                cells = [row[f"{name}_{i}"] for i in range(6)]
+                cells = [row[f"{name}_{i}"] for i in range(5)]
                 out[:, side, start + j] = [np.nan if x is None else x for x in cells]
-    return Facts(rows, *out)
+    n, mean, std, low, high = out
+    return Facts(rows, n, mean, std, low, high, _medians(evidence, (np.nan_to_num(out[0]) < rows[:, None]).any(0)))
 
 
-def _median(name: str) -> Any:
-    # Exact up to about 100,000 distinct values; beyond that off by at most 1e-5 in rank. Fills gaps before the PCA only.
-    return F.percentile_approx(name, 0.5, 100_000)
+def _medians(evidence: Evidence, wanted: Bools) -> Floats:
+    """Train medians of the columns that have a gap on some side: they fill gaps before the PCA and nothing else.
+
+    Exact up to about 100,000 distinct values; beyond that off by at most 1e-5 in rank.
+    """
+    out = np.full(len(wanted), np.nan)
+    frame, names = typed(evidence.real, evidence), np.flatnonzero(wanted)
+    for start in range(0, len(names), EXPRESSIONS):
+        some = names[start : start + EXPRESSIONS]
+        asked = [F.percentile_approx(f"n{i}", 0.5, 100_000).alias(f"n{i}") for i in some]
+        found = frame.agg(*asked).toArrow().to_pylist()[0]
+        out[some] = [np.nan if found[f"n{i}"] is None else found[f"n{i}"] for i in some]
+    return out
 
 
 @dataclass(frozen=True)
 class Categories:
-    """Of each categorical column: its most frequent train values, their counts, and the divergence of whole value counts.
+    """Of each categorical column: its most frequent train values, their counts, and the divergence of all values.
 
     `distance[side][c]` is the Jensen-Shannon distance of all values of column c, missing included, between train and
     that side; NaN where a side has no rows.
@@ -126,7 +137,9 @@ def _categories(evidence: Evidence) -> Categories:
             if total[TRAIN] and total[s]:
                 distance[s, row["i"]] = np.sqrt(max(0.0, row[f"d{s}"]))
     order = Window.partitionBy("i").orderBy(F.desc(f"k{TRAIN}"), "v")
-    known = table.where(F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)).withColumn("rank", F.row_number().over(order))
+    known = table.where(F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)).withColumn(
+        "rank", F.row_number().over(order)
+    )
     top = known.where(F.col("rank") <= LISTED_CATEGORIES).select("i", "v", f"k{TRAIN}", "rank").toArrow()
     rows = sorted(zip(*(top.column(c).to_pylist() for c in ("i", "rank", "v", f"k{TRAIN}")), strict=True))
     for i in range(width):
@@ -166,7 +179,9 @@ class Coder:
         """The position of each value among the listed ones (their number if it is none), and where it is missing."""
         column = batch.column(f"s{c}")
         found = pc.index_in(column, value_set=pa.array(self.values[c], column.type), skip_nulls=True)
-        return pc.fill_null(found, len(self.values[c])).to_numpy(zero_copy_only=False).astype(np.int64), _missing(column)
+        return pc.fill_null(found, len(self.values[c])).to_numpy(zero_copy_only=False).astype(np.int64), _missing(
+            column
+        )
 
     def codes(self, batch: pa.RecordBatch, c: int) -> Ints:
         """The code of each row in categorical column c."""
@@ -184,9 +199,6 @@ class Coder:
         return np.column_stack([numbers, *shares])
 
 
-
-
-
 def _missing(column: pa.Array) -> Bools:
     return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
 
@@ -197,7 +209,7 @@ def coder(evidence: Evidence) -> Coder:
     total = max(1, int(known.rows[TRAIN]))
     # A share for each listed value, then 0 for any other, then that of missing.
     shares = [np.array([*n, 0.0, missing]) / total for n, missing in zip(listed.counts, listed.nulls, strict=True)]
-    fill = np.nan_to_num((known.median[TRAIN] - known.shift()) / known.scale())
+    fill = np.nan_to_num((known.median - known.shift()) / known.scale())
     return Coder(known.shift(), known.scale(), fill, listed.values, shares, listed.cap)
 
 
@@ -209,7 +221,12 @@ def joint(evidence: Evidence) -> list[dict[str, Floats]]:
 def _joint(evidence: Evidence) -> list[dict[str, Floats]]:
     code = coder(evidence)
     n, c = len(code.shift), len(code.values)
-    shapes: dict[str, tuple[int, ...]] = {"power": (4, n), "pairs": (4, n, n), "feature": (n + c,), "outer": (n + c, n + c)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "power": (4, n),
+        "pairs": (4, n, n),
+        "feature": (n + c,),
+        "outer": (n + c, n + c),
+    }
     for a in range(c):
         shapes[f"group{a}"] = (3, code.width(a), n)
         shapes |= {f"table{a},{b}": (code.width(a), code.width(b)) for b in range(a + 1, c)}
@@ -231,9 +248,11 @@ def joint_step(code: Coder, batch: pa.RecordBatch, side: int) -> Mapping[str, Fl
     for a, row in enumerate(codes):
         high = code.width(a)
         weights = (mask, z, z**2)
-        out[f"group{a}"] = np.stack(
-            [np.stack([np.bincount(row, w[:, j], high) for j in range(z.shape[1])], 1) for w in weights]
-        ) if z.shape[1] else np.zeros((3, high, 0))
+        out[f"group{a}"] = (
+            np.stack([np.stack([np.bincount(row, w[:, j], high) for j in range(z.shape[1])], 1) for w in weights])
+            if z.shape[1]
+            else np.zeros((3, high, 0))
+        )
         for b in range(a + 1, len(codes)):
             cells = np.bincount(row * code.width(b) + codes[b], minlength=high * code.width(b))
             out[f"table{a},{b}"] = cells.reshape(high, -1).astype(np.float64)

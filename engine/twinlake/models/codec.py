@@ -376,7 +376,7 @@ def bin_labels(column: ColumnCodec) -> list[str]:
         return [*column.values, *column.states, *rare]
     if column.method != "number":
         return ["present", "null"]
-    ends = [*column.bin_start[1:], len(column.low)]
+    ends = [*column.bin_start[1:], len(column.low)] if column.bin_start else []
     shown = [_shown(column, v) for v in column.atoms]
     bins = [f"{_shown(column, column.low[a])} .. {_shown(column, column.high[b - 1])}" for a, b in zip(column.bin_start, ends, strict=True)]
     return [*column.states, *column.texts, *shown, *bins, *rare]

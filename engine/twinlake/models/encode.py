@@ -7,6 +7,7 @@ Tasks read the published parts directly (a row is known by its part and its posi
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
@@ -23,13 +24,31 @@ from twinlake.models.codec import Codec, Tokens, bin_labels, column_from_json
 from twinlake.models.fitting import fit_column
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
+from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
+from twinlake.transform.plan import ColumnPlan, Plan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SAMPLE = 200_000
 PAIR_SAMPLE = 100_000
+
+
+def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, people: int, seed: int) -> Codec:
+    """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run."""
+    columns = tuple(Column(c.name, c.output_type, c.nullable, _extra(c)) for c in plan.kept)
+    codec = fit_codec(spark, folder.protected, columns, people, seed)
+    write_text(folder / "codec.json", codec.to_json())
+    folder.private.mkdir(mode=0o700, exist_ok=True)
+    encode_folder(spark, folder.protected, folder / "codec.json", folder.encoded).save(folder.private / "pairs.npz")
+    holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
+    holdout.save(folder.private / "holdout.npz")
+    return codec
+
+
+def _extra(column: ColumnPlan) -> dict[str, Any]:
+    return {"synthesis": column.synthesis, "entity": column.parameters.get("as") or column.entity}
 
 
 def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], people: int, seed: int) -> Codec:
@@ -59,13 +78,17 @@ def encode_folder(spark: SparkSession, folder: Path, codec_file: Path, out: Path
         (work / w.pop("counts")).unlink()
     write_text(work / "manifest.json", json.dumps({"format": 1, "rows": rows, "shards": written, "files": written if shards else []}, indent=1))
     shutil.rmtree(out, ignore_errors=True)
-    work.rename(out)
+    work.rename(out) if shards else shutil.rmtree(work)
     return counts
 
 
-@lru_cache(maxsize=2)
 def load_codec(path: str) -> Codec:
-    """The codec in a file, once for each process."""
+    """The codec in a file, read once for each process and state of the file."""
+    return _load_codec(path, os.stat(path).st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load_codec(path: str, _changed: int) -> Codec:
     return Codec.from_json(Path(path).read_text(encoding="utf-8"))
 
 

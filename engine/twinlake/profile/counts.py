@@ -78,7 +78,11 @@ class TokenCounts:
         sizes = np.array([len(s) for s in self.single], dtype=np.int64)
         with Path(path).open("wb") as out:
             np.savez_compressed(
-                out, rows=np.int64(self.rows), names=np.array(text), sizes=sizes, pairs=self.pairs,
+                out,
+                rows=np.int64(self.rows),
+                names=np.array(text),
+                sizes=sizes,
+                pairs=self.pairs,
                 single=np.concatenate([*self.single, np.zeros(0, np.int64)]).astype(np.int64),
                 coarse=np.concatenate([*self.coarse, np.zeros(0, np.uint8)]).astype(np.uint8),
             )
@@ -92,9 +96,13 @@ class TokenCounts:
                 cuts = np.cumsum(held["sizes"])[:-1]
                 listed = None if names["listed"] is None else tuple((int(a), int(b)) for a, b in names["listed"])
                 return cls(
-                    int(held["rows"]), tuple(names["columns"]), tuple(np.split(held["single"], cuts)),
-                    tuple(np.split(held["coarse"], cuts)), held["pairs"],
-                    tuple(tuple(column) for column in names["labels"]), listed,
+                    int(held["rows"]),
+                    tuple(names["columns"]),
+                    tuple(np.split(held["single"], cuts)),
+                    tuple(np.split(held["coarse"], cuts)),
+                    held["pairs"],
+                    tuple(tuple(column) for column in names["labels"]),
+                    listed,
                 )
         except (ValueError, KeyError, OSError) as error:
             if isinstance(error, FileNotFoundError):

@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,30 +82,58 @@ def _task(work: Callable[[int], Iterator[dict[str, Any]]]) -> Callable[[Iterable
     return run
 
 
-def write_part(staging: Path, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch], facts: Callable[[], dict[str, Any]] = dict) -> Part:
-    """Writes one part and then its manifest row; both become visible whole. `facts` is called after the last batch.
+class PartWriter:
+    """Writes one part: `write` batches, then `finish`. The file and then its manifest row become visible whole.
 
     Errors: CommitError when the disk refuses (names the folder and the free space).
     """
-    stem = f"part-{number:05d}-{_attempt()}"
-    temporary, file = staging / f".{stem}.tmp", staging / f"{stem}.parquet"
-    rows = 0
-    try:
-        with open(temporary, "wb") as handle, pq.ParquetWriter(handle, schema, compression="zstd", compression_level=1, version="2.6", write_statistics=True) as writer:
-            for batch in batches:
-                writer.write_batch(batch, row_group_size=1 << 20)
-                rows += batch.num_rows
-        sync(temporary)
-        temporary.rename(file)
-        fault_point("after-part-write")
-        part = Part(number, file.name, rows, file.stat().st_size, file_hash(file), facts())
-        write_text(staging / f"{stem}.json", json.dumps(asdict(part)))
-        fault_point("after-part-row")
-        return part
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(staging).free if staging.exists() else 0
-        raise CommitError(f"can't write part {number} in {escaped(str(staging))}: {error.strerror}; {free:,} bytes are free there; rerun to resume") from None
+
+    def __init__(self, staging: Path, number: int, schema: pa.Schema) -> None:
+        self._staging, self._number, self.rows = staging, number, 0
+        self._stem = f"part-{number:05d}-{_attempt()}"
+        self._temporary = staging / f".{self._stem}.tmp"
+        with self._refusals():
+            self._handle = open(self._temporary, "wb")
+            self._writer = pq.ParquetWriter(self._handle, schema, compression="zstd", compression_level=1, version="2.6")
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends rows."""
+        with self._refusals():
+            self._writer.write_batch(batch, row_group_size=1 << 20)
+            self.rows += batch.num_rows
+
+    def finish(self, facts: Callable[[], dict[str, Any]] = dict) -> Part:
+        """Closes the file and publishes it in the staging folder; `facts` go into the manifest row."""
+        with self._refusals():
+            self._writer.close()
+            self._handle.close()
+            sync(self._temporary)
+            file = self._staging / f"{self._stem}.parquet"
+            self._temporary.rename(file)
+            fault_point("after-part-write")
+            part = Part(self._number, file.name, self.rows, file.stat().st_size, file_hash(file), facts())
+            write_text(self._staging / f"{self._stem}.json", json.dumps(asdict(part)))
+            fault_point("after-part-row")
+            return part
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._temporary.unlink(missing_ok=True)
+            free = shutil.disk_usage(self._staging).free if self._staging.exists() else 0
+            raise CommitError(
+                f"can't write part {self._number} in {escaped(str(self._staging))}: {error.strerror}; {free:,} bytes are free there; rerun to resume"
+            ) from None
+
+
+def write_part(staging: Path, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch], facts: Callable[[], dict[str, Any]] = dict) -> Part:
+    """Writes one part of `batches`; `facts` is called after the last of them."""
+    writer = PartWriter(staging, number, schema)
+    for batch in batches:
+        writer.write(batch)
+    return writer.finish(facts)
 
 
 def finished_parts(staging: Path) -> dict[int, Part]:
@@ -141,7 +169,9 @@ def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> li
     for file in list(staging.iterdir()):
         if file.name not in keep:
             file.unlink()
-    manifest = {"format": 1, "rows": sum(p.rows for p in named), **facts, "parts": [asdict(p) for p in named]}
+    extras = sorted(keep - {part.file for part in named})
+    listed = [{"file": name, "bytes": (staging / name).stat().st_size, "sha256": file_hash(staging / name)} for name in extras]
+    manifest = {"format": 1, "rows": sum(p.rows for p in named), **facts, "parts": [asdict(p) for p in named], "files": listed}
     write_text(staging / MANIFEST, json.dumps(manifest, indent=1))
     write_text(staging / SUCCESS, "")
     fault_point("after-manifest")
@@ -226,6 +256,3 @@ def _attempt() -> int:
 
     context = TaskContext.get()
     return context.taskAttemptId() if context is not None else os.getpid()
-
-
-PART_NAME = re.compile(r"^part-\d{5}\.parquet$")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from twinlake.tables.quiet import quiet_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,9 +34,8 @@ def open_session(app_name: str = "twinlake", verbose: bool = False) -> SparkSess
             .config("spark.sql.shuffle.partitions", str(max(4, 2 * (os.cpu_count() or 2))))
             .config("spark.ui.showConsoleProgress", "false")
         )
-    spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
-    if not verbose:
-        spark.sparkContext.setLogLevel("ERROR") if not is_connect(spark) else None
+    with quiet_jvm(None if verbose else Path(os.devnull)):
+        spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
     _started.append(spark)
     return spark
 
@@ -45,10 +47,6 @@ def stop_session(spark: SparkSession) -> None:
         spark.stop()
 
 
-def is_connect(spark: SparkSession) -> bool:
-    """True for a Spark Connect session (serverless and shared clusters are)."""
-    return type(spark).__module__.startswith("pyspark.sql.connect")
-
-
 def _submitted() -> bool:
-    return "SPARK_ENV_LOADED" in os.environ or "SPARK_REMOTE" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
+    """Whether someone else decides where Spark runs: spark-submit, a Connect URL, Databricks."""
+    return any(name in os.environ for name in ("SPARK_ENV_LOADED", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION"))

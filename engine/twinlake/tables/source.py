@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinlake.core.config import SourceConfig
+from twinlake.core.config import Config, HoldoutConfig, SourceConfig
 from twinlake.core.errors import ConfigError, DataError, TableError, escaped, nearest
 from twinlake.tables.names import check_names, parse_table_name, quoted
 
@@ -28,11 +28,10 @@ SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv", 
 
 @dataclass(frozen=True)
 class Source:
-    """A checked table: its rows (lazy), what to warn about, and which state of the source this is."""
+    """A checked table: its rows (lazy), its name, and what to warn about."""
 
     df: DataFrame
     name: str
-    snapshot: str
     warnings: tuple[str, ...]
 
 
@@ -41,16 +40,32 @@ def open_source(spark: SparkSession, config: SourceConfig) -> Source:
     if config.path is None and config.table is None:
         raise ConfigError("no source: give `twinlake run SOURCE`, or source.path or source.table in the config")
     if config.path is not None:
-        df, snapshot = _open_path(spark, config.path, config)
-        name = Path(config.path.rstrip("/")).name.split(".")[0] or "table"
+        df = _open_path(spark, config.path, config)
     else:
-        assert config.table is not None
-        df, snapshot = _open_table(spark, config.table)
-        name = parse_table_name(config.table)[-1]
-    return checked(spark, df, name, snapshot, config)
+        df = _open_table(spark, config.table or "")
+    return checked(spark, df, source_name(config), config)
 
 
-def checked(spark: SparkSession, df: DataFrame, name: str, snapshot: str, config: SourceConfig | None = None) -> Source:
+def source_name(config: SourceConfig) -> str:
+    """What to call the table: the file's or folder's name without suffixes, or the last part of the catalog name."""
+    if config.path is not None:
+        return Path(config.path.rstrip("/")).name.split(".")[0] or "table"
+    return parse_table_name(config.table)[-1] if config.table else "table"
+
+
+def snapshot_of(config: SourceConfig) -> str:
+    """Which state of the source this is: files with size and time for local paths, else the name. Needs no session."""
+    if config.path is None:
+        return f"table {config.table}"
+    local = local_path(config.path)
+    if local is None:
+        return f"uri {config.path}"
+    if not local.exists():
+        raise TableError(f"no file or folder at {escaped(config.path)}{_near_path(local)}")
+    return _snapshot(local)
+
+
+def checked(spark: SparkSession, df: DataFrame, name: str, config: SourceConfig | None = None) -> Source:
     """`df` narrowed by `columns` and `where`, its names and types checked. Errors: TableError, ConfigError."""
     config = config or SourceConfig()
     if df.isStreaming:
@@ -67,7 +82,58 @@ def checked(spark: SparkSession, df: DataFrame, name: str, snapshot: str, config
         if config.where is not None:
             df = df.where(config.where)
             _ = df.schema
-    return Source(df, name, snapshot, tuple(warnings))
+    return Source(df, name, tuple(warnings))
+
+
+def open_holdout(spark: SparkSession, config: HoldoutConfig, source: Source) -> DataFrame | None:
+    """The caller's own holdout rows with the source's columns in order and type; None when there are none.
+
+    Errors: TableError naming what differs from the source.
+    """
+    if config.source is None:
+        return None
+    own = open_source(spark, SourceConfig(path=config.source)).df
+    missing = [c for c in source.df.columns if c not in own.columns]
+    if missing:
+        raise TableError(f"holdout.source lacks {len(missing)} columns of the source, such as {escaped(missing[0])!r}")
+    picked = []
+    for field in source.df.schema.fields:
+        theirs = own.schema[field.name].dataType
+        column = own[quoted(field.name)]
+        if theirs != field.dataType:
+            if theirs.simpleString() not in NUMERIC or field.dataType.simpleString() not in NUMERIC:
+                raise TableError(
+                    f"holdout.source: column {escaped(field.name)!r} is {theirs.simpleString()}, the source has {field.dataType.simpleString()}"
+                )
+            column = column.cast(field.dataType).alias(field.name)
+        picked.append(column)
+    return own.select(*picked)
+
+
+NUMERIC = ("tinyint", "smallint", "int", "bigint", "float", "double")
+
+
+def default_name(config: SourceConfig) -> str:
+    """The run's name when none is given: the source's, in a-z, 0-9 and '-', followed by -twin."""
+    plain = re.sub(r"[^a-z0-9]+", "-", source_name(config).lower()).strip("-")[:50].strip("-")
+    return f"{plain or 'table'}-twin"
+
+
+def check_request(config: Config, run_dir: Path) -> None:
+    """Refuses what can't be done whatever the rows are: an output that overlaps the source, settings not built yet.
+
+    Errors: ConfigError.
+    """
+    if config.privacy.unit is not None:
+        raise ConfigError("privacy.unit is not supported yet: people are counted as rows; to keep one person's rows on one side set holdout.by")
+    for name, path in (("source.path", config.source.path), ("holdout.source", config.holdout.source)):
+        local = local_path(path) if path else None
+        for target_name, target in (("run.dir", run_dir), ("output.path", local_path(config.output.path) if config.output.path else None)):
+            if local is None or target is None:
+                continue
+            a, b = local.resolve(), target.resolve()
+            if a == b or a in b.parents or b in a.parents:
+                raise ConfigError(f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; choose a folder apart from it")
 
 
 def _with_known_types(df: DataFrame) -> DataFrame:
@@ -78,10 +144,9 @@ def _with_known_types(df: DataFrame) -> DataFrame:
     return df.withColumns({quoted(n): df[quoted(n)].cast("string") for n in void}) if void else df
 
 
-def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> tuple[DataFrame, str]:
+def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFrame:
     local = local_path(path)
-    if local is not None and not local.exists():
-        raise TableError(f"no file or folder at {escaped(path)}{_near_path(local)}")
+    snapshot_of(config)
     format_ = config.format or _format_of(path, local)
     reader = spark.read.format(format_).options(**config.options)
     if format_ in ("csv", "json"):
@@ -95,15 +160,15 @@ def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> tuple[Da
     with spark_errors(f"source {escaped(path)}"):
         df = reader.load(str(local.resolve()) if local is not None else path)
         _ = df.schema
-    return df, _snapshot(local) if local is not None else hashlib.sha256(path.encode()).hexdigest()
+    return df
 
 
-def _open_table(spark: SparkSession, table: str) -> tuple[DataFrame, str]:
+def _open_table(spark: SparkSession, table: str) -> DataFrame:
     parts = parse_table_name(table)
     with spark_errors(f"source.table {escaped(table)}"):
         df = spark.table(quoted(*parts))
         _ = df.schema
-    return df, hashlib.sha256(json.dumps(["table", *parts]).encode()).hexdigest()
+    return df
 
 
 def local_path(path: str) -> Path | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from twinlake.core.config import HoldoutConfig
 from twinlake.core.errors import ConfigError, escaped, nearest
 from twinlake.core.seeds import derive
 from twinlake.tables.names import quoted
@@ -30,6 +31,12 @@ class Split:
     seed: int
     fraction: float = 0.0
     by: tuple[str, ...] = ()
+
+
+def split_of(config: HoldoutConfig, seed: int) -> Split:
+    """The split that the config asks for; the caller's own holdout turns it off."""
+    by = (config.by,) if isinstance(config.by, str) else tuple(config.by or ())
+    return Split(seed, 0.0 if config.source else config.fraction, by)
 
 
 def part_count(rows: int, columns: int) -> int:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from twinlake.core.config import ModelConfig, TrainConfig
+from twinlake.core.config import Config, ModelConfig, TrainConfig
 from twinlake.core.errors import DataError, ModelError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
@@ -28,12 +28,25 @@ from twinlake.models.sampler import TabularSampler, calibrate
 from twinlake.models.store import drawable_of, save_model
 from twinlake.models.tabular import choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
+from twinlake.tables.run_folder import RunFolder
 from twinlake.train.cluster import ray_cluster
 from twinlake.train.data import open_shards
 from twinlake.train.loop import Plan, marginals, train_worker
 
 MIN_ROWS = 10
 MIN_STEPS = 2_000
+
+
+def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
+    """Trains the model of a run: private/encoded/ -> model/."""
+    codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
+    counts = TokenCounts.load(folder.private / "pairs.npz")
+    facts = MODELS[config.model.family](
+        codec, counts, folder.encoded, folder.private / "train", folder.model, config.model, config.train, derive(config.run.seed, "model"), progress
+    )
+    history = facts["history"]
+    best = min((h["validation_loss"] for h in history), default=None)
+    return "nothing to learn: every column is constant or made anew" if best is None else f"{len(history)} validations, best loss {best:.3f} nats a row"
 
 
 def fit_tabular(
@@ -46,8 +59,9 @@ def fit_tabular(
     Errors: DataError (too few rows), ModelError (loss not a number, or training failed).
     """
     progress = progress or Silent()
+    shards, work, out = shards.absolute(), work.absolute(), out.absolute()  # workers run in folders of their own
     rows = counts.rows
-    if rows < MIN_ROWS:
+    if 0 < rows < MIN_ROWS:
         raise DataError(f"{rows} rows to train on; at least {MIN_ROWS} are needed")
     if not codec.sizes:  # every column is constant or regenerated: there is nothing to learn
         return save_model(out, codec, {}, {"family": "tabular", "rows": rows, "order": [], "sizes": [], "slots": [[] for _ in codec.columns], "history": []})
@@ -191,3 +205,8 @@ class _following:
             return
         note = f"step {last['step']:,} of {last['steps']:,}  train loss {last['train_loss']:.3f}  validation loss {last['validation_loss']:.3f}"
         self._progress.update(last["step"], last["steps"], note)
+
+
+MODELS = {
+    "tabular": fit_tabular,  # any-order autoregression over tokens; fast, steerable
+}

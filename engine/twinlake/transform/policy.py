@@ -11,6 +11,7 @@ together.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -68,14 +69,22 @@ def load_policy(
         return read_policy(default_policy_text(), "built-in policy", transforms)
     if isinstance(source, Mapping):
         return make_policy(source, "policy", None, transforms)
+    return read_policy(policy_text(source), str(source), transforms)
+
+
+def policy_text(source: str | Path | Mapping[str, Any] | None) -> str:
+    """What decides the policy, as text: the file's content, the mapping, or the built-in file. Errors: PolicyError."""
+    if source is None:
+        return default_policy_text()
+    if isinstance(source, Mapping):
+        return json.dumps(source, sort_keys=True, default=str)
     path = Path(source)
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(
             f"policy file {escaped(str(path))} can't be read ({type(error).__name__}); check the path under policy:"
         ) from None
-    return read_policy(text, str(path), transforms)
 
 
 def default_policy_text() -> str:

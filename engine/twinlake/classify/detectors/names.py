@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.fakes import Ints, draw, joined, pick
-from twinlake.classify.text import plain_array
+from twinlake.classify.text import listed, plain_array
 from twinlake.classify.words import first_names, last_names, shipped
 
 WORD = "[\\p{L}][\\p{L}\\p{M}'’`.-]*"
@@ -24,79 +24,18 @@ TITLE = "^(?:(?:mr|mrs|ms|miss|dr|prof|professor|sir|madam|herr|frau|mme|mlle|sr
 SUFFIX = ",? +(?:jr|sr|ii|iii|iv|md|m\\.d|phd|ph\\.d|dds|dvm|esq)\\.?$"
 GENDERS = pa.array(
     [
-        "male",
-        "female",
-        "m",
-        "f",
-        "man",
-        "woman",
-        "men",
-        "women",
-        "boy",
-        "girl",
-        "mann",
-        "frau",
-        "weiblich",
-        "mannlich",
-        "w",
-        "d",
-        "divers",
-        "homme",
-        "femme",
-        "h",
-        "masculin",
-        "feminin",
-        "hombre",
-        "mujer",
-        "masculino",
-        "femenino",
-        "varon",
-        "hembra",
-        "maschio",
-        "femmina",
-        "v",
-        "vrouw",
-        "masc",
-        "fem",
-        "other",
-        "nonbinary",
-        "non-binary",
-        "x",
-        "transgender",
-        "trans",
-        "agender",
-        "genderqueer",
-        "genderfluid",
-        "bigender",
-        "polygender",
-        "prefer",
-        "not",
-        "to",
-        "say",
-        "intersex",
-    ]
-    + ["non binary", "prefer not to say", "gender fluid", "not specified", "diverse"]
-)
-GENDER_CORE = pa.array(
-    [
-        "male",
-        "female",
-        "m",
-        "f",
-        "man",
-        "woman",
-        "mann",
-        "frau",
-        "weiblich",
-        "mannlich",
-        "w",
-        "homme",
-        "femme",
-        "h",
-        "hombre",
-        "mujer",
-        "masculino",
-        "femenino",
+        *listed(
+            """
+            male female m f man woman men women boy girl mann frau weiblich mannlich w d divers homme femme h
+            masculin feminin hombre mujer masculino femenino varon hembra maschio femmina v vrouw masc fem other
+            nonbinary non-binary x transgender trans agender genderqueer genderfluid bigender polygender
+            intersex diverse
+            """
+        ),
+        "non binary",
+        "prefer not to say",
+        "gender fluid",
+        "not specified",
     ]
 )
 

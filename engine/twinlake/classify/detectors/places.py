@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.fakes import Ints, digits, draw, joined, pick
-from twinlake.classify.text import plain_array
+from twinlake.classify.text import listed, plain_array
 from twinlake.classify.words import cities, countries, country_codes, shipped, state_codes, states
 
 STREET_WORD = (
@@ -40,74 +40,15 @@ POSTAL = (
 )
 STREETS = pa.array(
     [
-        "Oak",
-        "Maple",
-        "Cedar",
-        "Pine",
-        "Elm",
-        "Walnut",
-        "Chestnut",
-        "Willow",
-        "Birch",
-        "Spruce",
-        "Magnolia",
-        "Juniper",
-        "Aspen",
-        "Laurel",
-        "Poplar",
-        "Hickory",
-        "Sycamore",
-        "Dogwood",
-        "Main",
-        "Church",
-        "High",
-        "Park",
-        "Washington",
-        "Lake",
-        "Hill",
-        "Spring",
-        "River",
-        "Mill",
-        "Bridge",
-        "Meadow",
-        "Forest",
-        "Sunset",
-        "Highland",
-        "Valley",
-        "Prospect",
-        "Franklin",
-        "Jefferson",
-        "Madison",
-        "Jackson",
-        "Lincoln",
-        "Monroe",
-        "Adams",
-        "Harrison",
-        "Liberty",
-        "Union",
-        "Center",
-        "Summit",
-        "Ridge",
-        "Garden",
-        "Orchard",
-        "Prairie",
-        "Canyon",
-        "Harbor",
-        "Bay",
-        "Ocean",
-        "Beach",
-        "Mountain",
-        "Eagle",
-        "Fox",
-        "Deer",
-        "Robin",
-        "Heron",
-        "Falcon",
-        "Copper",
-        "Silver",
-        "Golden",
-        "Granite",
-        "Amber",
+        *listed(
+            """
+            Oak Maple Cedar Pine Elm Walnut Chestnut Willow Birch Spruce Magnolia Juniper Aspen Laurel Poplar
+            Hickory Sycamore Dogwood Main Church High Park Washington Lake Hill Spring River Mill Bridge Meadow
+            Forest Sunset Highland Valley Prospect Franklin Jefferson Madison Jackson Lincoln Monroe Adams
+            Harrison Liberty Union Center Summit Ridge Garden Orchard Prairie Canyon Harbor Bay Ocean Beach
+            Mountain Eagle Fox Deer Robin Heron Falcon Copper Silver Golden Granite Amber
+            """
+        ),
     ]
 )
 KINDS = pa.array(

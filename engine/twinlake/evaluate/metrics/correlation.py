@@ -1,12 +1,15 @@
 """Associations of column pairs, from joint sums: Pearson r, correlation ratio, Cramer's V and Theil's U.
 
-Number with number: Pearson r over rows where both are present. Category with number: the correlation ratio eta. Category
-with category: Cramer's V with Bergsma's correction ("A bias-correction for Cramer's V", 2013) in the headline matrix,
-Theil's U in the score (see `score`). Missing is a category of its own. A column keeps its 100 most frequent train values
-(fewer above some 28 categorical columns), the rest is "other". It does not see how three columns hang together.
+Number with number: Pearson r over rows where both are present. Category with number: the correlation ratio eta.
+Category with category: Cramer's V with Bergsma's correction ("A bias-correction for Cramer's V", 2013) in the headline
+matrix, Theil's U in the score (see `score`). Missing is a category of its own. A column keeps its 100 most frequent
+train values (fewer above some 28 categorical columns), the rest is "other". It does not see how three columns hang
+together.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +27,7 @@ def pearson(pairs: Floats) -> Floats:
     cover = n * xy - x * x.T
     spread = np.sqrt(np.maximum(n * xx - x * x, 0.0))
     # What rounding leaves of a constant column is not a spread.
-    spread = np.where(spread > 1e-9 * np.maximum(n * np.sqrt(np.maximum(xx, 1e-300) / np.maximum(n, 1)), 1e-300), spread, 0)
+    spread = np.where(spread > 1e-7 * np.sqrt(np.maximum(n * xx, 1e-300)), spread, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(spread * spread.T > 0, np.clip(cover / (spread * spread.T), -1, 1), np.nan))
 
@@ -88,9 +91,9 @@ def association_matrix(evidence: Evidence, side: int, score: bool = False) -> Fl
     return out
 
 
-def difference(real: Floats, other: Floats, pick: np.ndarray | None = None) -> Floats:
+def difference(real: Floats, other: Floats) -> Floats:
     """|real - other| of the pairs i < j that are defined in `real`; a pair undefined in `other` counts as 0 there."""
-    upper = np.triu(np.isfinite(real), 1) if pick is None else np.triu(np.isfinite(real), 1) & pick
+    upper = np.triu(np.isfinite(real), 1)
     return np.asarray(np.where(upper, np.abs(real - np.nan_to_num(other)), np.nan))
 
 
@@ -113,28 +116,32 @@ def _compare(evidence: Evidence, numbers_only: bool) -> Result:
     rows = facts(evidence).rows
     if rows[TRAIN] < 2 or rows[TWIN] < 2:
         return not_computed("one of the tables has fewer than two rows")
-    names = [*evidence.numeric(), *evidence.categorical()]
-    if numbers_only:
-        names = evidence.numeric()
+    names = evidence.numeric() + ([] if numbers_only else evidence.categorical())
     if len(names) < 2:
         return not_computed(f"fewer than two {'numeric ' if numbers_only else ''}columns")
     held = len(names)
     sides = [TRAIN, TWIN] if evidence.holdout is None else [TRAIN, HOLDOUT, TWIN, TWIN_AT]
     matrix = {s: association_matrix(evidence, s)[:held, :held] for s in sides if rows[s] > 1}
+    for square in matrix.values():
+        # A column with itself is no news.
+        np.fill_diagonal(square, np.nan)
     gap = {s: difference(matrix[TRAIN], matrix[s]) for s in matrix if s != TRAIN}
     value = _mean(gap[TWIN])
     if value is None:
         return not_computed("no two columns vary together: every pair has a constant or empty column")
     reference = _mean(gap[HOLDOUT]) if HOLDOUT in gap else None
     flat = sorted(((-v, i, j) for (i, j), v in np.ndenumerate(gap[TWIN]) if np.isfinite(v)))[:WORST]
-    detail = {
+    detail: dict[str, Any] = {
         "n": int(rows[TWIN]),
         "n_reference": int(rows[HOLDOUT]) if HOLDOUT in gap else None,
         "at_reference_n": _mean(gap[TWIN_AT]) if TWIN_AT in gap else None,
         "worst": [
             {
-                "columns": [names[i], names[j]], "real": _json(matrix[TRAIN][i, j]), "twin": _json(matrix[TWIN][i, j]),
-                "difference": -v, "reference": _json(gap[HOLDOUT][i, j]) if HOLDOUT in gap else None,
+                "columns": [names[i], names[j]],
+                "real": _json(matrix[TRAIN][i, j]),
+                "twin": _json(matrix[TWIN][i, j]),
+                "difference": -v,
+                "reference": _json(gap[HOLDOUT][i, j]) if HOLDOUT in gap else None,
             }
             for v, i, j in flat
         ],
@@ -148,7 +155,7 @@ def _compare(evidence: Evidence, numbers_only: bool) -> Result:
     return Result(value, None, reference, None, detail)
 
 
-def _json(x: float) -> float | None:
+def _json(x: Any) -> float | None:
     return round(float(x), 6) if np.isfinite(x) else None
 
 

@@ -6,6 +6,8 @@ stands beside it. Works on token counts alone and reads no table.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
@@ -68,12 +70,15 @@ def _summary(evidence: Evidence, pairs: bool) -> Result:
         return not_computed("fewer than two columns vary" if pairs else "no column varies")
     same, at = evidence.counts_holdout, evidence.counts_synthetic_at_holdout
     floor = _distances(real, same, pairs) if same is not None and same.rows else {}
+    fair = _distances(real, at, pairs) if at is not None and at.rows else {}
     worst = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:WORST]
-    detail = {
+    detail: dict[str, Any] = {
         "n": twin.rows,
         "n_reference": same.rows if same is not None else None,
-        "at_reference_n": _mean(_distances(real, at, pairs)) if at is not None and at.rows else None,
-        "worst": [{"columns": list(c), "tv": v, "reference": floor.get(c)} for c, v in worst],
+        "at_reference_n": _mean(fair),
+        "worst": [
+            {"columns": list(c), "tv": v, "at_reference_n": fair.get(c), "reference": floor.get(c)} for c, v in worst
+        ],
         "measured": len(values),
     }
     if not pairs:

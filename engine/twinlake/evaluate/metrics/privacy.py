@@ -1,9 +1,9 @@
 """Does the twin repeat its train rows? Exact copies, and distances to the closest record, beside holdout rows.
 
-Copies are counted over all rows by a native groupBy. Distances are taken for at most 5,000 twin and 5,000 holdout rows (by hash)
-against every train row. A number adds the squared difference of 1 / (1 + exp(-1.702 z)), z standardized on train (a smooth
-stand-in for its rank), a category or a gap on one side adds 1. These are smoke tests: a twin that passes can still be
-attacked ("The DCR Delusion", arXiv 2505.01524); only differential privacy is a guarantee.
+Copies are counted over all rows by a native groupBy. Distances are taken for at most 5,000 twin and 5,000 holdout rows
+(by hash) against every train row. A number adds the squared difference of 1 / (1 + exp(-1.702 z)), z standardized on
+train (a smooth stand-in for its rank), a category or a gap on one side adds 1. These are smoke tests: a twin that
+passes can still be attacked ("The DCR Delusion", arXiv 2505.01524); only differential privacy is a guarantee.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from twinlake.evaluate.counters import Floats, doubles
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed, wilson
-from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, as_number, as_text, at_most, row_counts, sampled, typed
+from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, as_text, at_most, row_counts, sampled, typed
 from twinlake.evaluate.passes import facts
 
 QUERIES = 5000
@@ -52,7 +52,12 @@ def exact_copies(evidence: Evidence) -> Result:
     hits = {side: int(found[f"k{side}"] or 0) for side, _ in sides}
     copied, held = hits.get(TWIN, 0), hits.get(HOLDOUT, 0)
     reference = held / rows[HOLDOUT] if rows.get(HOLDOUT) else None
-    detail = {"copies": copied, "n": rows[TWIN], "holdout_copies": held, "n_reference": rows.get(HOLDOUT)}
+    detail: dict[str, Any] = {
+        "copies": copied,
+        "n": rows[TWIN],
+        "holdout_copies": held,
+        "n_reference": rows.get(HOLDOUT),
+    }
     if reference is not None:
         detail["reference_interval"] = list(wilson(held, rows[HOLDOUT]))
     return Result(copied / rows[TWIN], wilson(copied, rows[TWIN]), reference, None, detail)
@@ -101,7 +106,9 @@ def nearest(evidence: Evidence) -> Nearest | str:
 
 def _compact(frame: Any, evidence: Evidence) -> Any:
     numbers = [F.col(f"n{i}") for i in range(len(evidence.numeric()))]
-    codes = [F.hash(F.coalesce(F.col(f"s{i}"), F.lit("\x00"))).alias(f"h{i}") for i in range(len(evidence.categorical()))]
+    codes = [
+        F.hash(F.coalesce(F.col(f"s{i}"), F.lit("\x00"))).alias(f"h{i}") for i in range(len(evidence.categorical()))
+    ]
     return frame.select(*numbers, *codes)
 
 
@@ -115,7 +122,9 @@ def _nearest(evidence: Evidence) -> Nearest | str:
     known = facts(evidence)
     shift, scale = known.shift(), known.scale()
     most = min(QUERIES, max(100, QUERY_BYTES // (8 * width)))
-    asked = [(TWIN, evidence.synthetic)] + ([(HOLDOUT, evidence.holdout)] if rows.get(HOLDOUT) else [])
+    asked = [(TWIN, evidence.synthetic)]
+    if evidence.holdout is not None and rows.get(HOLDOUT):
+        asked.append((HOLDOUT, evidence.holdout))
     parts = []
     for side, frame in asked:
         some = at_most(_compact(typed(frame, evidence), evidence), most, rows[side], evidence.seed)
@@ -131,8 +140,8 @@ def _nearest(evidence: Evidence) -> Nearest | str:
     real = _compact(typed(evidence.real, evidence), evidence)
     share = min(1.0, rows.get(HOLDOUT, 0) / rows[TRAIN])
     searched = real.select(F.lit(ALL).alias("flag"), "*")
-    if rows.get(HOLDOUT):
-        held = _compact(typed(evidence.holdout, evidence), evidence) if evidence.holdout is not None else real
+    if evidence.holdout is not None and rows.get(HOLDOUT):
+        held = _compact(typed(evidence.holdout, evidence), evidence)
         searched = searched.unionAll(sampled(real, share, evidence.seed).select(F.lit(SAMPLE).alias("flag"), "*"))
         searched = searched.unionAll(held.select(F.lit(HELD).alias("flag"), "*"))
     task = partial(nearest_task, queries, shift, scale)
@@ -183,7 +192,8 @@ def nearest_task(
                 np.minimum(best, _block_min(queries, block), out=best)
     for flag, best in least.items():
         columns = [
-            pa.array(np.arange(len(best)), pa.int64()), pa.array(np.full(len(best), flag), pa.int32()),
+            pa.array(np.arange(len(best)), pa.int64()),
+            pa.array(np.full(len(best), flag), pa.int32()),
             pa.array(best.astype(np.float64)),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=OUT)
@@ -211,9 +221,13 @@ def closest_record(evidence: Evidence) -> Result:
     reference = float(np.median(held)) if len(held) else None
     value = float(np.median(twin))
     detail = {
-        "p5": float(np.quantile(twin, 0.05)), "p5_reference": float(np.quantile(held, 0.05)) if len(held) else None,
-        "ratio": value / reference if reference else None, "zero": float((twin == 0).mean()),
-        "zero_reference": float((held == 0).mean()) if len(held) else None, "n": n, "n_reference": len(held),
+        "p5": float(np.quantile(twin, 0.05)),
+        "p5_reference": float(np.quantile(held, 0.05)) if len(held) else None,
+        "ratio": value / reference if reference else None,
+        "zero": float((twin == 0).mean()),
+        "zero_reference": float((held == 0).mean()) if len(held) else None,
+        "n": n,
+        "n_reference": len(held),
     }
     return Result(value, interval, reference, None, detail)
 
@@ -225,7 +239,10 @@ def _share(found: Nearest, flag: int) -> tuple[float, int]:
 
 
 def closer_to_train(evidence: Evidence) -> Result:
-    """The share of twin rows nearer to a train sample of the holdout's size than to the holdout (ties half): 0.5 is ideal."""
+    """The share of twin rows nearer to a train sample of the holdout's size than to the holdout (ties half).
+
+    0.5 is ideal.
+    """
     found = nearest(evidence)
     if isinstance(found, str):
         return not_computed(found)
@@ -238,9 +255,9 @@ def closer_to_train(evidence: Evidence) -> Result:
 
 
 def nearest_in_train_lift(evidence: Evidence) -> Result:
-    """The share of twin rows whose nearest real row is a train row, over its expectation n_train / (n_train + n_holdout).
+    """The share of twin rows whose nearest real row is a train row, over what chance expects.
 
-    1 is ideal; 1 / expected means that every row sits on a train row.
+    Chance expects n_train / (n_train + n_holdout). 1 is ideal; 1 / expected means that every row sits on a train row.
     """
     found = nearest(evidence)
     if isinstance(found, str):
@@ -256,8 +273,12 @@ def nearest_in_train_lift(evidence: Evidence) -> Result:
 
 PRIVACY = {
     "exact_copies": Metric("exact_copies", "Exact copies of train rows", "privacy", "lower", exact_copies),
-    "closest_record": Metric("closest_record", "Distance to the closest train row", "privacy", "higher", closest_record),
-    "closer_to_train": Metric("closer_to_train", "Nearer to train than to holdout", "privacy", "lower", closer_to_train),
+    "closest_record": Metric(
+        "closest_record", "Distance to the closest train row", "privacy", "higher", closest_record
+    ),
+    "closer_to_train": Metric(
+        "closer_to_train", "Nearer to train than to holdout", "privacy", "lower", closer_to_train
+    ),
     "nearest_in_train_lift": Metric(
         "nearest_in_train_lift", "Nearest real row is a train row (lift)", "privacy", "lower", nearest_in_train_lift
     ),

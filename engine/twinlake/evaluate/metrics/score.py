@@ -3,8 +3,9 @@
 Formulas of NSS 0.1.16 (Apache-2.0), the successor of Gretel's report, on all rows instead of 5,000:
 FDS from the mean Jensen-Shannon distance d of the columns, FCS from the mean absolute difference e of the square
 association matrices (diagonal included, constant columns zero), PCS from the mean distance s of two components.
-Departures: a column that is neither number nor category is left out, where NSS counts it as a perfect one; a category with a number is
-always a correlation ratio. Two components see little of a wide table, so trust `association` and `bivariate_tv` first.
+Departures: a column that is neither number nor category is left out, where NSS counts it as a perfect one; a category
+with a number is always a correlation ratio. Two components see little of a wide table, so trust `association` and
+`bivariate_tv` first.
 """
 
 from __future__ import annotations
@@ -65,9 +66,12 @@ def _scored(distance: dict[int, float | None], score: object, evidence: Evidence
         return not_computed("no column could be compared")
     floor, at = distance.get(HOLDOUT), distance.get(TWIN_AT)
     detail = {
-        "distance": value, "distance_reference": floor, "n": int(rows[TWIN]),
+        "distance": value,
+        "distance_reference": floor,
+        "n": int(rows[TWIN]),
         "n_reference": int(rows[HOLDOUT]) if floor is not None else None,
-        "at_reference_n": score(at) if at is not None else None, **more,
+        "at_reference_n": score(at) if at is not None else None,
+        **more,
     }
     return Result(score(value), None, score(floor) if floor is not None else None, None, detail)
 
@@ -150,14 +154,21 @@ def deep_structure(evidence: Evidence) -> Result:
         for c in range(2)
     ]
     more = {
-        "density": density, "window": seen.window.tolist(), "explained": axes.explained.tolist(), "loadings": loadings,
+        "density": density,
+        "window": seen.window.tolist(),
+        "explained": axes.explained.tolist(),
+        "loadings": loadings,
         "suppressed_below": evidence.k,
     }
     return _scored(mean, deep_structure_score, evidence, **more)
 
 
 SCORE = {
-    "field_distribution": Metric("field_distribution", "Field distributions (FDS)", "fidelity", "higher", field_distribution),
-    "field_correlation": Metric("field_correlation", "Field correlations (FCS)", "correlation", "higher", field_correlation),
+    "field_distribution": Metric(
+        "field_distribution", "Field distributions (FDS)", "fidelity", "higher", field_distribution
+    ),
+    "field_correlation": Metric(
+        "field_correlation", "Field correlations (FCS)", "correlation", "higher", field_correlation
+    ),
     "deep_structure": Metric("deep_structure", "Deep structure (PCS)", "structure", "higher", deep_structure),
 }

@@ -1,9 +1,9 @@
-"""Is the twin as good to learn from as the real rows? Train on synthetic, test on real (TSTR), beside train on real (TRTR).
+"""Is the twin as good to learn from as the real rows? Train on synthetic (TSTR) or real (TRTR) rows, test on real.
 
 Three classifiers (gradient boosting, random forest, logistic regression) are trained inside Spark tasks, one task each,
 on at most 50,000 rows a side chosen by hash, and tested on the same holdout rows; the driver sees a few numbers. The
-interval of the gap is a paired bootstrap over the test rows. `detection` trains one more classifier to tell twin rows from
-holdout rows. None of them is tuned, and a good gap for one target says little about another.
+interval of the gap is a paired bootstrap over the test rows. `detection` trains one more classifier to tell twin rows
+from holdout rows. None of them is tuned, and a good gap for one target says little about another.
 """
 
 from __future__ import annotations
@@ -27,18 +27,24 @@ DETECTION_CAP = 15_000
 MOST_CLASSES = 20
 FOLDS = 5
 REPLICATES = 200
+Downstream = dict[str, dict[str, tuple[float, list[float]]]] | str
 DDL = "model string, name string, value double, draws array<double>"
-OUT = pa.schema([
-    ("model", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("draws", pa.list_(pa.float64())),
-])
+OUT = pa.schema(
+    [
+        ("model", pa.string()),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+        ("draws", pa.list_(pa.float64())),
+    ]
+)
 
 
-def downstream(evidence: Evidence) -> dict[str, dict[str, tuple[float, list[float]]]] | str:
+def downstream(evidence: Evidence) -> Downstream:
     """model -> number -> (value, bootstrap draws), or the reason why there are none."""
     return evidence.once("downstream", _downstream)
 
 
-def _downstream(evidence: Evidence) -> dict[str, dict[str, tuple[float, list[float]]]] | str:
+def _downstream(evidence: Evidence) -> Downstream:
     if evidence.target is None:
         return "no target column was named (evaluate.target)"
     if evidence.target not in evidence.columns:
@@ -58,12 +64,17 @@ def _downstream(evidence: Evidence) -> dict[str, dict[str, tuple[float, list[flo
     for side, frame, most in sides:
         kinds = {**evidence.kinds, _LABEL: "category"}
         label = as_text(F.col(f"c{at}"), frame.schema.fields[at].dataType).alias(_LABEL)
-        labelled = frame.toDF(*[f"c{i}" for i in range(len(frame.columns))]).select("*", label).toDF(*frame.columns, _LABEL)
+        labelled = (
+            frame.toDF(*[f"c{i}" for i in range(len(frame.columns))]).select("*", label).toDF(*frame.columns, _LABEL)
+        )
         both = Evidence(labelled, labelled, (*features, _LABEL), kinds)
-        frames.append(at_most(typed(labelled, both), most, rows[side], evidence.seed).select(F.lit(side).alias("side"), "*"))
+        frames.append(
+            at_most(typed(labelled, both), most, rows[side], evidence.seed).select(F.lit(side).alias("side"), "*")
+        )
     all_rows = frames[0].unionAll(frames[1]).unionAll(frames[2])
     widths = len(view.numeric()), len(view.categorical())
-    return _run(all_rows, partial(_utility_task, widths, evidence.seed), list(LEARNERS))
+    found: Downstream = _run(all_rows, partial(_utility_task, widths, evidence.seed), list(LEARNERS))
+    return found
 
 
 _LABEL = "\x00label"
@@ -151,14 +162,18 @@ def _paired(model: str, truth: Any, classes: Any, chance: dict[str, Floats], see
     whole = {k: auc(truth, p, classes) or 0.5 for k, p in chance.items()}
     hit = {k: float(r.mean()) for k, r in right.items()}
     majority = max(float((truth == c).mean()) for c in classes)
-    rows = [(model, f"auc_{k}", v, []) for k, v in whole.items()] + [(model, f"accuracy_{k}", v, []) for k, v in hit.items()]
+    rows: list[Any] = [(model, f"auc_{k}", v, []) for k, v in whole.items()] + [
+        (model, f"accuracy_{k}", v, []) for k, v in hit.items()
+    ]
     rows.append((model, "auc_gap", whole["trtr"] - whole["tstr"], draws["auc_gap"]))
     rows.append((model, "accuracy_gap", hit["trtr"] - hit["tstr"], draws["accuracy_gap"]))
     return [*rows, (model, "majority", majority, []), (model, "n_test", float(len(truth)), [])]
 
 
 def _table(rows: list[Any]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), OUT, strict=True)], schema=OUT)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), OUT, strict=True)], schema=OUT
+    )
 
 
 def auc_gap(evidence: Evidence) -> Result:
@@ -238,6 +253,8 @@ def _detection_task(
 
 UTILITY = {
     "auc_gap": Metric("auc_gap", "Loss of AUC when learning from the twin", "utility", "lower", auc_gap),
-    "accuracy_gap": Metric("accuracy_gap", "Loss of accuracy when learning from the twin", "utility", "lower", accuracy_gap),
+    "accuracy_gap": Metric(
+        "accuracy_gap", "Loss of accuracy when learning from the twin", "utility", "lower", accuracy_gap
+    ),
     "detection": Metric("detection", "Telling the twin from real rows (AUC)", "utility", "lower", detection),
 }

@@ -1,0 +1,114 @@
+"""The evaluate and report stages of a run: artifacts in, evaluation.json and report.html out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinlake.core.config import Config
+from twinlake.core.errors import DataError
+from twinlake.core.progress import Progress
+from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
+from twinlake.evaluate.evidence import Evidence
+from twinlake.evaluate.report import write_report
+from twinlake.models.codec import Codec
+from twinlake.models.encode import sum_counts
+from twinlake.profile.counts import TokenCounts
+from twinlake.profile.types import Profile
+from twinlake.tables.parts import part_files, read_manifest, write_text
+from twinlake.tables.run_folder import RunFolder
+from twinlake.transform.plan import Plan
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, profile: Profile, progress: Progress) -> str:
+    """Writes evaluation.json. Errors: ConfigError (target), DataError (a limit of evaluate.fail_under is missed)."""
+    evidence = evidence_of(spark, folder, config, profile)
+    evaluation = evaluate_tables(evidence, progress=progress)
+    write_text(folder / "evaluation.json", evaluation.to_json())
+    missed = evaluation.failed(config.evaluate.fail_under)
+    if missed:
+        raise DataError("evaluate.fail_under: " + "; ".join(missed))
+    return (
+        "no score: " + (evaluation.results["quality_score"].reason or "")
+        if evaluation.score is None
+        else f"score {evaluation.score:.1f} of 100"
+    )
+
+
+def evidence_of(spark: SparkSession, folder: RunFolder, config: Config, profile: Profile) -> Evidence:
+    """What the metrics look at: protected train and holdout rows, the twin, and the token counts of each."""
+    codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(folder.synthetic)
+    names = [folder.synthetic / f["file"] for f in manifest["files"]]
+    holdout = TokenCounts.load(folder.private / "holdout.npz")
+    has_holdout = holdout.rows > 0
+    first = sum_counts([n for n in names if n.name.endswith("-first.npz")], codec)
+    return Evidence(
+        _frame(spark, folder.protected),
+        _frame(spark, folder.synthetic),
+        tuple(c.name for c in codec.columns if c.coarse),
+        {c.name: _kind(c.method, c.type, profile, c.name) for c in codec.columns},
+        TokenCounts.load(folder.private / "pairs.npz"),
+        sum_counts([n for n in names if not n.name.endswith("-first.npz")], codec),
+        _frame(spark, folder.holdout) if has_holdout else None,
+        holdout if has_holdout else None,
+        first if has_holdout and first.rows else None,
+        target=config.evaluate.target,
+        seed=config.run.seed,
+        k=config.privacy.min_people,
+    )
+
+
+def _frame(spark: SparkSession, folder: Path) -> DataFrame:
+    return spark.read.parquet(*part_files(folder))
+
+
+def _kind(method: str, type_: str, profile: Profile, name: str) -> str:
+    """Kind as the metrics name it: what the twin's column is, not what it was before the plan."""
+    if method == "number" and type_ != "string":
+        return "datetime" if type_ in ("date", "timestamp", "timestamp_ntz") else "number"
+    return {"category": "category", "constant": "constant", "number": "category"}.get(method, "text")
+
+
+def report_run(folder: RunFolder, config: Config, name: str) -> str:
+    """Writes report.html from the evaluation and the token counts."""
+    evaluation = Evaluation.from_json((folder / "evaluation.json").read_text(encoding="utf-8"))
+    codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
+    files = [
+        folder.synthetic / f["file"]
+        for f in read_manifest(folder.synthetic)["files"]
+        if not f["file"].endswith("-first.npz")
+    ]
+    model = json.loads((folder.model / "model.json").read_text())
+    state = folder.state()
+    plan = Plan.from_yaml((folder / "plan.yaml").read_text(encoding="utf-8"), "plan.yaml")
+    facts = {
+        "name": config.run.name or f"{name}-twin",
+        "run": {
+            "source": name,
+            "parts": state["synthetic"]["parts"],
+            "family": model["family"],
+            "copies redrawn": state["synthetic"]["copies_replaced"],
+        },
+        "versions": state.get("versions", {}),
+        "timings": {stage: entry["seconds"] for stage, entry in state.get("stages", {}).items() if "seconds" in entry},
+        "privacy": {"least people for a value": config.privacy.min_people, "differential privacy": False},
+        "plan": [{"column": c.name, "transform": c.transform, "detail": c.reason} for c in plan.columns],
+        "losses": [
+            {"epoch": h["rows"] / max(1, model["rows"]), "train": h["train_loss"], "validation": h["validation_loss"]}
+            for h in model["history"]
+        ],
+    }
+    write_report(
+        folder / "report.html",
+        evaluation,
+        TokenCounts.load(folder.private / "pairs.npz"),
+        sum_counts(files, codec),
+        facts,
+        config.privacy.min_people,
+    )
+    return str(folder / "report.html")

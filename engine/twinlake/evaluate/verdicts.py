@@ -1,0 +1,118 @@
+"""What each number means: a plain sentence and one of four tones. The bounds are judgements, stated only here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from twinlake.evaluate.evidence import Result
+
+Tone = Literal["good", "fair", "poor", "none"]
+NEAR, FAR = 1.15, 2.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A tone and a sentence."""
+
+    tone: Tone
+    text: str
+
+
+def verdict(name: str, result: Result, better: str) -> Verdict:
+    """The verdict on metric `name`, for which `better` is "lower" or "higher"."""
+    value, reference = result.comparable(), result.reference
+    if value is None:
+        return Verdict("none", f"Not computed: {result.reason}.")
+    if name in _SPECIAL:
+        return _SPECIAL[name](result)
+    if reference is None:
+        return Verdict("none", "Without a holdout there is nothing to hold this number against.")
+    if better == "higher":
+        loss = reference - value
+        tone: Tone = "good" if loss <= 0.3 else "fair" if loss <= 1.5 else "poor"
+        words = {
+            "good": "As good as real rows that were held out.",
+            "fair": f"{loss:.1f} of 10 points below held-out real rows.",
+            "poor": f"{loss:.1f} of 10 points below held-out real rows: look at the worst columns.",
+        }
+        return Verdict(tone, words[tone])
+    if value <= reference * NEAR + 0.002:
+        return Verdict("good", "As close to the train rows as other real rows are.")
+    times = value / reference if reference > 0 else float("inf")
+    much = f"{times:.1f} times as far" if times < 100 else "much farther"
+    if value <= reference * FAR + 0.01:
+        return Verdict("fair", f"{much.capitalize()} from the train rows as other real rows.")
+    return Verdict("poor", f"{much.capitalize()} from the train rows as other real rows: look at the worst ones.")
+
+
+def _gap(result: Result) -> Verdict:
+    value = result.value or 0.0
+    if value <= 0.01:
+        return Verdict("good", "A model learns about as well from the twin as from the real rows.")
+    if value <= 0.05:
+        return Verdict("fair", "A model learns a little less from the twin than from the real rows.")
+    return Verdict("poor", "A model learns clearly less from the twin than from the real rows.")
+
+
+def _detection(result: Result) -> Verdict:
+    value = result.value or 0.5
+    if value <= 0.55:
+        return Verdict("good", "A classifier can hardly tell the twin from real rows.")
+    if value <= 0.7:
+        return Verdict("fair", "A classifier tells some twin rows from real rows.")
+    return Verdict("poor", "A classifier tells most twin rows from real rows.")
+
+
+def _copies(result: Result) -> Verdict:
+    value = result.value or 0.0
+    if result.reference is None:
+        tone: Tone = "good" if value == 0 else "fair"
+        return Verdict(
+            tone, "No twin row is a copy." if value == 0 else "Without a holdout, coincidence can't be ruled out."
+        )
+    low = result.interval[0] if result.interval else value
+    high = result.detail.get("reference_interval", [0.0, result.reference])[1]
+    if low <= high:
+        return Verdict("good", "No more copies than unseen real rows show by coincidence.")
+    return Verdict(
+        "poor", "More copies than unseen real rows show by coincidence: the model may repeat its train rows."
+    )
+
+
+def _closest(result: Result) -> Verdict:
+    value, reference = result.value or 0.0, result.reference
+    if reference is None:
+        return Verdict("none", "Without a holdout there is nothing to hold this number against.")
+    if value >= 0.95 * reference:
+        return Verdict("good", "Twin rows keep at least the distance that unseen real rows keep.")
+    if value >= 0.8 * reference:
+        return Verdict("fair", "Twin rows come a little closer to train rows than unseen real rows do.")
+    return Verdict("poor", "Twin rows come closer to train rows than unseen real rows do.")
+
+
+def _closer(result: Result) -> Verdict:
+    value, low = result.value or 0.5, result.interval[0] if result.interval else 0.0
+    if value <= 0.52 or low <= 0.5:
+        return Verdict("good", "Twin rows lie as near to unseen people as to the people trained on.")
+    tone: Tone = "fair" if value <= 0.56 else "poor"
+    return Verdict(tone, "Twin rows lean towards the people trained on.")
+
+
+def _lift(result: Result) -> Verdict:
+    value, low = result.value or 1.0, result.interval[0] if result.interval else 0.0
+    if low <= 1.0:
+        return Verdict("good", "The nearest real row is a train row no more often than chance says.")
+    tone: Tone = "fair" if value <= 1.05 else "poor"
+    return Verdict(tone, "The nearest real row is a train row more often than chance says.")
+
+
+_SPECIAL = {
+    "auc_gap": _gap,
+    "accuracy_gap": _gap,
+    "detection": _detection,
+    "exact_copies": _copies,
+    "closest_record": _closest,
+    "closer_to_train": _closer,
+    "nearest_in_train_lift": _lift,
+}

@@ -1,0 +1,164 @@
+"""The straight line: table -> profile -> labels -> plan -> protected table -> tokens -> model -> twin -> evaluation -> report.
+
+Each stage reads artifacts of earlier stages from the run folder and writes its own (DESIGN section 1); the order, and what
+each stage reads and writes, is the table `LINE` at the end. `run` is the whole line or its beginning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twinlake.classify.classify import classify_table
+from twinlake.classify.labels import Labels
+from twinlake.core.config import Config, config_hash
+from twinlake.core.progress import Progress, Silent
+from twinlake.core.seeds import derive
+from twinlake.evaluate.stage import evaluate_run, report_run
+from twinlake.generate.stage import generate_run
+from twinlake.models.encode import encode_run
+from twinlake.profile.profile import profile_table
+from twinlake.profile.types import Profile
+from twinlake.results import RunResult, describe, record_texts, result_of, verify, versions
+from twinlake.tables.parts import file_hash, write_text
+from twinlake.tables.run_folder import RunFolder, locked, open_folder
+from twinlake.tables.session import open_session, stop_session
+from twinlake.tables.source import Source, check_request, default_name, open_holdout, open_source, snapshot_of, spark_errors
+from twinlake.tables.split import Split, split_of
+from twinlake.tables.stages import Stage, run_stages, stages_to_run
+from twinlake.train.fit import train_run
+from twinlake.transform.plan import Plan, make_plan
+from twinlake.transform.policy import load_policy, policy_text
+from twinlake.transform.protect import protect_run
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["STAGES", "RunResult", "describe", "run", "verify"]
+
+
+@dataclass
+class Run:
+    """What every stage gets: the config, the run folder, who to tell, and the session and source once they are needed."""
+
+    config: Config
+    folder: RunFolder
+    progress: Progress
+    spark: SparkSession
+    source: Source
+
+    @property
+    def split(self) -> Split:
+        """How train and holdout rows are told apart."""
+        return split_of(self.config.holdout, derive(self.config.run.seed, "split"))
+
+
+def profile(run: Run) -> str:
+    """profile.json: statistics of the train rows, rare values left out."""
+    found = profile_table(run.source.df, run.split, run.config.privacy.min_people)
+    write_text(run.folder / "profile.json", found.to_json())
+    return f"{found.rows:,} train rows, {len(found.columns)} columns"
+
+
+def classify(run: Run) -> str:
+    """labels.json: which personal data each column holds."""
+    kinds = {c.name: c.kind for c in _profile(run).columns}
+    labels = classify_table(run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds)
+    write_text(run.folder / "labels.json", labels.to_json())
+    found = [f"{c.name}: {c.entity}" for c in labels.columns if c.entity]
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "") or "no personal data found"
+
+
+def plan(run: Run) -> str:
+    """plan.yaml: what happens to each column; may be edited by hand before going on."""
+    labels = Labels.from_json((run.folder / "labels.json").read_text(encoding="utf-8"))
+    made = make_plan(_profile(run), labels, load_policy(run.config.policy))
+    write_text(run.folder / "plan.yaml", made.to_yaml())
+    changed = [c.name for c in made.columns if c.transform != "keep"]
+    return f"{len(changed)} of {len(made.columns)} columns are transformed"
+
+
+def transform(run: Run) -> str:
+    """protected/ and private/holdout/: the plan applied to train and holdout rows."""
+    holdout = open_holdout(run.spark, run.config.holdout, run.source)
+    train, held_out = protect_run(run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress)
+    return f"{train:,} train rows, {held_out:,} held out"
+
+
+def encode(run: Run) -> str:
+    """codec.json, private/encoded/ and pairs.npz: the protected rows as tokens, and their counts."""
+    codec = encode_run(run.spark, run.folder, _plan(run), run.config.privacy.min_people, run.config.run.seed)
+    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values"
+
+
+def train(run: Run) -> str:
+    """model/: the network, trained by Ray Train workers on the token shards."""
+    return train_run(run.folder, run.config, run.progress)
+
+
+def generate(run: Run) -> str:
+    """synthetic/: the twin, drawn on executors, published in one rename."""
+    return generate_run(run.spark, run.folder, run.config, run.progress)
+
+
+def evaluate(run: Run) -> str:
+    """evaluation.json: every metric beside the same number for real holdout rows."""
+    return evaluate_run(run.spark, run.folder, run.config, _profile(run), run.progress)
+
+
+def report(run: Run) -> str:
+    """report.html: one page that opens offline."""
+    return report_run(run.folder, run.config, run.source.name)
+
+
+def _profile(run: Run) -> Profile:
+    return Profile.from_json((run.folder / "profile.json").read_text(encoding="utf-8"))
+
+
+def _plan(run: Run) -> Plan:
+    table = [(f.name, f.dataType.simpleString()) for f in run.source.df.schema.fields]
+    return Plan.from_yaml((run.folder / "plan.yaml").read_text(encoding="utf-8"), str(run.folder / "plan.yaml"), table)
+
+
+LINE: tuple[Stage[Run], ...] = (
+    Stage("profile", profile, lambda c, f: [snapshot_of(c.source), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people], (), ("profile.json",)),
+    Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json",)),
+    Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
+    Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")], ("plan.yaml",), ("protected", "private/holdout")),
+    Stage("encode", encode, lambda c, f: None, ("protected", "private/holdout"), ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz")),
+    Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes], ("private/encoded", "private/pairs.npz"), ("model",)),
+    Stage("generate", generate, lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()], ("model",), ("synthetic",)),
+    Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(), ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
+    Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"), ("report.html",)),
+)
+STAGES = tuple(stage.name for stage in LINE)
+
+
+def run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report") -> RunResult:
+    """Runs the line up to `last`, skipping stages that are done for the same config, source and artifacts.
+
+    `spark`: the session to use (classic or Connect, its settings stay); else the active one or a local one for this run.
+    Errors: the tree of core/errors.py. After the whole line everything private is removed unless run.keep_private.
+    """
+    progress = progress or Silent()
+    folder = open_folder(config.run.dir or f"runs/{config.run.name or default_name(config.source)}")
+    check_request(config, folder.root)
+    stages = LINE[: STAGES.index(last) + 1]
+    with locked(folder):
+        todo = stages_to_run(folder, stages, config)
+        if not todo:
+            return result_of(folder, dict.fromkeys((s.name for s in stages), "unchanged"))
+        folder.update(config=config.model_dump(), config_hash=config_hash(config), seed=config.run.seed, versions=versions())
+        own = spark or open_session()
+        try:
+            with spark_errors("run"):
+                source = open_source(own, config.source)
+                for warning in source.warnings:
+                    progress.say(f"warning: {warning}")
+                status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source), progress)
+        finally:
+            stop_session(own)
+        record_texts(folder)
+        if last == "report" and not config.run.keep_private:
+            folder.drop_private()
+        return result_of(folder, status)

@@ -1,0 +1,138 @@
+"""The report opened in a browser: nothing on the console, nothing from the network, nothing wider than a phone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from twinlake.evaluate.evaluate import Evaluation
+from twinlake.evaluate.evidence import Result
+from twinlake.evaluate.metrics import METRICS
+from twinlake.evaluate.report import write_report
+from twinlake.profile.counts import TokenCounts, column_pairs
+
+HOSTILE = ("<script>alert(1)</script>", '=HYPERLINK("http://evil")', "a\nb|c", "$x^2$ \u202egnp", "plain", "w" * 300)
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def counts(seed: int, columns: tuple[str, ...], rows: int = 1000) -> TokenCounts:
+    draw = np.random.default_rng(seed)
+    labels = (("Rome", "<b>Oslo</b>", "(rare)", "rare one"), ("null", "0", "[1, 5)", "[5, 9)", "[9, 40)"))
+    chosen = tuple(labels[i % 2] for i in range(len(columns)))
+    shares = ([0.6, 0.38, 0.018, 0.002], [0.1, 0.3, 0.3, 0.2, 0.1])
+    single = tuple(np.asarray(draw.multinomial(rows, shares[i % 2])) for i in range(len(columns)))
+    coarse = tuple(np.arange(len(x), dtype=np.uint8) for x in chosen)
+    pairs = np.zeros((len(column_pairs(len(columns))), 16, 16), np.int64)
+    return TokenCounts(rows, columns, single, coarse, pairs, chosen)
+
+
+def evaluation(columns: tuple[str, ...]) -> Evaluation:
+    size = len(columns)
+    matrix = np.eye(size).tolist()
+    matrix[0][1] = None
+    spot = np.zeros((40, 40), int)
+    spot[18:22, 18:22] = 40
+    results: dict[str, Result] = {"quality_score": Result(81.2, None, 93.0, None, {"at_reference_n": 80.9})}
+    results |= {name: Result(0.2, (0.1, 0.3), 0.15, None, {"n": 1000, "n_reference": 100}) for name in METRICS}
+    worst = [{"columns": list(columns[:2]), "tv": 0.3, "at_reference_n": 0.31, "reference": 0.1}]
+    results["univariate_tv"] = Result(0.2, None, 0.1, None, {"each": dict.fromkeys(columns, 0.1), "worst": worst})
+    results["association"] = Result(
+        0.1, None, 0.1, None, {"columns": list(columns), "real": matrix, "twin": np.eye(size).tolist()}
+    )
+    results["deep_structure"] = Result(
+        9.0,
+        None,
+        9.5,
+        None,
+        {
+            "density": {"real": spot.tolist(), "twin": spot.tolist()},
+            "window": [8.0, 6.0],
+            "explained": [0.3, 0.2],
+            "loadings": [[[columns[0], 0.9]], [[columns[1], 0.8]]],
+        },
+    )
+    results["pearson"] = Result(None, reason="fewer than two numeric columns")
+    about = {n: {"title": m.title, "group": m.group, "better": m.better} for n, m in METRICS.items()}
+    facts = {"metrics": about, "columns": list(columns), "rows": {"train": 1000, "holdout": 100, "synthetic": 1000}}
+    return Evaluation(81.2, "Excellent", results, facts)
+
+
+def page(folder: Path, columns: tuple[str, ...] = HOSTILE) -> Path:
+    told = {
+        "name": "<img src=x onerror=alert(1)>",
+        "plan": [{"column": c, "transform": "keep", "detail": "x" * 90} for c in columns],
+        "timings": {"train": 3.0},
+        "versions": {"twinlake": "0.1.0"},
+        "losses": [{"epoch": i, "train": 9.0 / i, "validation": 9.5 / i} for i in range(1, 9)],
+    }
+    return write_report(folder / "report.html", evaluation(columns), counts(1, columns), counts(2, columns), told)
+
+
+def test_hostile_names_are_escaped(tmp_path: Path) -> None:
+    text = page(tmp_path).read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "a\\nb|c" in text
+    assert "\u202e" not in text
+    outside = {u for u in re.findall(r"(?:https?:)?//[\w-]+\.[\w.]+", text) if "evil" not in u}
+    # The names of XML, which nothing fetches.
+    assert outside <= {"http://www.w3.org", "//www.w3.org"}
+
+
+def test_small_cells_are_left_out(tmp_path: Path) -> None:
+    # Two of 1,000 rows hold it: neither its bar nor its name is drawn.
+    assert "rare one" not in page(tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = page(tmp_path).read_bytes()
+    assert page(tmp_path).read_bytes() == first
+
+
+def test_a_wide_table_is_folded(tmp_path: Path) -> None:
+    columns = tuple(f"column_{i}" for i in range(130))
+    text = page(tmp_path, columns).read_text(encoding="utf-8")
+    assert "Columns 61 to 120" in text
+    assert "Columns 121 to 130" in text
+
+
+def test_an_empty_evaluation_still_makes_a_page(tmp_path: Path) -> None:
+    none = Evaluation(None, "not computed", {"quality_score": Result(None, reason="no rows")}, {})
+    assert "could not be computed" in write_report(tmp_path / "r.html", none).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def browser() -> Any:
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1200, "light")])
+def test_the_page_in_a_browser(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    path = page(tmp_path)
+    tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    assert said == []
+    assert [u for u in asked if not u.startswith("data:")] == [path.as_uri()]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+    repeated = "(a => a.length - new Set(a).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
+    assert tab.evaluate(repeated) == 0
