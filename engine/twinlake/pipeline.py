@@ -103,7 +103,7 @@ def generate(run: Run) -> str:
 
 def evaluate(run: Run) -> str:
     """evaluation.json: every metric beside the same number for real holdout rows."""
-    return evaluate_run(run.spark, run.folder, run.config, _profile(run), run.progress)
+    return evaluate_run(run.spark, run.folder, run.config, run.progress)
 
 
 def report(run: Run) -> str:

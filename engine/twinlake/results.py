@@ -130,7 +130,7 @@ def verify(run_dir: str | Path) -> list[str]:
             try:
                 bad += [str(Path(f).relative_to(folder.root)) for f in verify_folder(folder / name)]
             except DataError:
-                bad.append(f"{name}/manifest.json")
+                bad.append(f"{name}: its manifest")
     return bad
 
 

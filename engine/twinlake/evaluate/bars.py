@@ -1,7 +1,7 @@
 """From token counts to what a small plot shows: a few bars for each column, none of fewer than k rows.
 
-Knows bins only by their labels: "[20, 25)" is an interval of numbers or ISO dates, a number is an atom, anything else
-is a category.
+Knows bins only by their labels: "20 .. 24" and "[20, 25)" are ranges of numbers or ISO dates, a number is an atom,
+anything else is a category.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from twinlake.evaluate.counters import Floats
 from twinlake.profile.counts import Counts, TokenCounts
 
 INTERVAL = re.compile(r"^[\[(]\s*(.+?)\s*,\s*(.+?)\s*[\])]$")
+RANGE = re.compile(r"^(.+?) \.\. (.+)$")
 DISPLAY_BINS = 24
 MOST_BARS = 9
 SPECIAL = ("null", "(rare)", "(other)", "missing")
@@ -59,6 +60,14 @@ def _interval(label: str) -> tuple[float, float, bool] | None:
     if match:
         low, high = _point(match[1]), _point(match[2])
         return None if low is None or high is None else (low[0], high[0], low[1])
+    closed = RANGE.match(label)
+    if closed:
+        low, high = _point(closed[1]), _point(closed[2])
+        if low is None or high is None:
+            return None
+        # 20 .. 24 covers five whole numbers.
+        whole = not low[1] and low[0] < high[0] and low[0].is_integer() and high[0].is_integer()
+        return low[0], high[0] + whole, low[1]
     point = _point(label)
     return None if point is None else (point[0], point[0], point[1])
 
@@ -68,7 +77,8 @@ def column_bars(real: TokenCounts, twin: TokenCounts, column: int, k: int) -> Ba
     labels = real.labels[column]
     spans = {i: s for i, label in enumerate(labels) if (s := _interval(label)) is not None}
     ranges = sum(low < high for low, high, _ in spans.values())
-    if ranges >= 2 and all(i in spans or label in SPECIAL for i, label in enumerate(labels)):
+    inside = sum(int(real.single[column][i]) for i in spans)
+    if ranges >= 2 and 2 * inside >= real.single[column].sum():
         return _number_bars(real, twin, column, k, spans)
     return _category_bars(real, twin, column, k)
 
@@ -119,17 +129,18 @@ def _number_bars(
     low, high = min(spans[i][0] for i in kept), max(spans[i][1] for i in kept)
     bins = DISPLAY_BINS
     if high - low <= 60 and all(float(x).is_integer() for i in kept for x in spans[i][:2]):
-        # Whole numbers: bins one or more whole steps wide, or gaps would look like structure.
-        step = max(1, int(np.ceil((high - low + 1) / DISPLAY_BINS)))
-        bins = int(np.ceil((high - low + 1) / step))
+        # Whole numbers: bins one or more whole steps wide, or gaps would look like structure. A lone value needs one.
+        high = max(spans[i][1] + (spans[i][0] == spans[i][1]) for i in kept)
+        step = max(1, int(np.ceil((high - low) / DISPLAY_BINS)))
+        bins = int(np.ceil((high - low) / step))
         edges = low + step * np.arange(bins + 1, dtype=np.float64)
     else:
         edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     first, second = _spread(a, spans, edges), _spread(b, spans, edges)
-    missing = [i for i in range(len(a)) if i not in spans and real.labels[column][i] in ("null", "missing")]
+    missing = [i for i in range(len(a)) if i not in spans and real.labels[column][i] != "(rare)"]
     note = ""
-    if missing and (a[missing].sum() >= k):
-        note = f"missing: real {a[missing].sum() / real.rows:.1%}, twin {b[missing].sum() / max(twin.rows, 1):.1%}"
+    if missing and a[missing].sum() >= k:
+        note = f"no number: real {a[missing].sum() / real.rows:.1%}, twin {b[missing].sum() / max(twin.rows, 1):.1%}"
     dates = any(spans[i][2] for i in order)
     shares = _share(first, real.rows, k), _share(second, twin.rows, k)
     return Bars(escaped(real.columns[column]), *shares, [], edges, dates, note)

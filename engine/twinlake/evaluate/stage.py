@@ -12,10 +12,9 @@ from twinlake.core.progress import Progress
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.report import write_report
-from twinlake.models.codec import Codec
+from twinlake.models.codec import Codec, ColumnCodec
 from twinlake.models.encode import sum_counts
 from twinlake.profile.counts import TokenCounts
-from twinlake.profile.types import Profile
 from twinlake.tables.parts import part_files, read_manifest, write_text
 from twinlake.tables.run_folder import RunFolder
 from twinlake.transform.plan import Plan
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, profile: Profile, progress: Progress) -> str:
+def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> str:
     """Writes evaluation.json. Errors: ConfigError (target), DataError (a limit of evaluate.fail_under is missed)."""
-    evidence = evidence_of(spark, folder, config, profile)
+    evidence = evidence_of(spark, folder, config)
     evaluation = evaluate_tables(evidence, progress=progress)
     write_text(folder / "evaluation.json", evaluation.to_json())
     missed = evaluation.failed(config.evaluate.fail_under)
@@ -39,7 +38,7 @@ def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, profile
     )
 
 
-def evidence_of(spark: SparkSession, folder: RunFolder, config: Config, profile: Profile) -> Evidence:
+def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evidence:
     """What the metrics look at: protected train and holdout rows, the twin, and the token counts of each."""
     codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
     manifest = read_manifest(folder.synthetic)
@@ -51,7 +50,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config, profile:
         _frame(spark, folder.protected),
         _frame(spark, folder.synthetic),
         tuple(c.name for c in codec.columns if c.coarse),
-        {c.name: _kind(c.method, c.type, profile, c.name) for c in codec.columns},
+        {c.name: kind_of(c) for c in codec.columns},
         TokenCounts.load(folder.private / "pairs.npz"),
         sum_counts([n for n in names if not n.name.endswith("-first.npz")], codec),
         _frame(spark, folder.holdout) if has_holdout else None,
@@ -67,11 +66,11 @@ def _frame(spark: SparkSession, folder: Path) -> DataFrame:
     return spark.read.parquet(*part_files(folder))
 
 
-def _kind(method: str, type_: str, profile: Profile, name: str) -> str:
-    """Kind as the metrics name it: what the twin's column is, not what it was before the plan."""
-    if method == "number" and type_ != "string":
-        return "datetime" if type_ in ("date", "timestamp", "timestamp_ntz") else "number"
-    return {"category": "category", "constant": "constant", "number": "category"}.get(method, "text")
+def kind_of(column: ColumnCodec) -> str:
+    """Kind as the metrics name it: of the twin's column, not of what it was before the plan."""
+    if column.method == "number" and column.type != "string":
+        return "datetime" if column.type in ("date", "timestamp", "timestamp_ntz") else "number"
+    return {"category": "category", "constant": "constant", "number": "category"}.get(column.method, "text")
 
 
 def report_run(folder: RunFolder, config: Config, name: str) -> str:

@@ -84,7 +84,7 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
             yield batch
 
     folder = Path(staging)
-    names = [f"summary-{number:05d}.npz", f"summary-{number:05d}-first.npz"]
+    names = [f"_summary-{number:05d}.npz", f"_summary-{number:05d}-first.npz"]
 
     def facts() -> dict[str, Any]:
         everything.counts().save(folder / names[0])

@@ -37,8 +37,7 @@ PAIR_SAMPLE = 100_000
 
 def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, people: int, seed: int) -> Codec:
     """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run."""
-    columns = tuple(Column(c.name, c.output_type, c.nullable, _extra(c)) for c in plan.kept)
-    codec = fit_codec(spark, folder.protected, columns, people, seed)
+    codec = fit_codec(spark, folder.protected, tuple(column_of(c) for c in plan.kept), people, seed)
     write_text(folder / "codec.json", codec.to_json())
     folder.private.mkdir(mode=0o700, exist_ok=True)
     encode_folder(spark, folder.protected, folder / "codec.json", folder.encoded).save(folder.private / "pairs.npz")
@@ -47,8 +46,10 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, people: int, 
     return codec
 
 
-def _extra(column: ColumnPlan) -> dict[str, Any]:
-    return {"synthesis": column.synthesis, "entity": column.parameters.get("as") or column.entity}
+def column_of(column: ColumnPlan) -> Column:
+    """A planned column as the codec's fit wants it: how its twin is made, and the entity of a surrogate."""
+    extra = {"synthesis": column.synthesis, "entity": column.parameters.get("as") or column.entity}
+    return Column(column.name, column.output_type, column.nullable, extra)
 
 
 def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], people: int, seed: int) -> Codec:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from twinlake.core.errors import ModelError, escaped
 from twinlake.models.codec import Codec
 from twinlake.models.sampler import TabularSampler
-from twinlake.tables.parts import MANIFEST, file_hash, replace_folder, write_text
+from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
 
 FORMAT = 1
 FILES = ("codec.json", "model.json", "weights.safetensors")
@@ -33,7 +33,7 @@ def save_model(out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts:
     content = {"format": FORMAT, **facts}
     write_text(work / "model.json", json.dumps(content))
     entries = [{"file": f, "bytes": (work / f).stat().st_size, "sha256": file_hash(work / f)} for f in FILES]
-    write_text(work / MANIFEST, json.dumps({"format": FORMAT, "files": entries}, indent=1))
+    write_text(work / MODEL_MANIFEST, json.dumps({"format": FORMAT, "files": entries}, indent=1))
     replace_folder(work, out)
     return content
 
@@ -41,10 +41,10 @@ def save_model(out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts:
 def check_model(folder: Path) -> str:
     """The hash of the model in `folder`: of its manifest. Errors: ModelError naming what is missing, changed or foreign."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MODEL_MANIFEST).read_text())
         entries = {e["file"]: e for e in manifest["files"]}
     except (OSError, ValueError, KeyError, TypeError):
-        raise ModelError(f"{escaped(str(folder))} is no model folder: {MANIFEST} is missing or damaged") from None
+        raise ModelError(f"{escaped(str(folder))} is no model folder: {MODEL_MANIFEST} is missing or damaged") from None
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}")
     if set(entries) != set(FILES):
@@ -53,7 +53,7 @@ def check_model(folder: Path) -> str:
         file = folder / name
         if not file.is_file() or file_hash(file) != entry["sha256"]:
             raise ModelError(f"{escaped(str(file))} is missing or was changed after training; copy the model again or retrain")
-    return file_hash(folder / MANIFEST)
+    return file_hash(folder / MODEL_MANIFEST)
 
 
 @lru_cache(maxsize=2)

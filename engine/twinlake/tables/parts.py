@@ -2,7 +2,7 @@
 
 Protocol. Each task writes `part-00007-<attempt>.parquet` into a staging folder, syncs it, and then its manifest row as a
 small JSON file beside it; the driver takes one whole part for each number, renames it to `part-00007.parquet`, writes
-`manifest.json` and `_SUCCESS` and then renames the folder to its final name. Readers see nothing or everything. A failed,
+`_manifest.json` and `_SUCCESS` and then renames the folder to its final name. Readers see nothing or everything. A failed,
 retried or speculative attempt leaves only files that no manifest names. After a crash the parts with a manifest row are kept.
 """
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 FAULT_POINTS = ("after-part-write", "after-part-row", "after-all-parts", "after-renames", "after-manifest", "after-publish")
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"  # Spark, pyarrow and pandas read the folder as one table: they skip names that start with _
+MODEL_MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
 ROW_DDL = "row string"
 
@@ -183,7 +184,7 @@ def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> li
 def replace_folder(staging: Path, final: Path) -> None:
     """Renames `staging` to `final`; an older `final` that is ours is removed. Errors: CommitError for foreign files."""
     if final.exists():
-        if any(final.iterdir()) and not (final / MANIFEST).is_file():
+        if any(final.iterdir()) and not any((final / m).is_file() for m in (MANIFEST, MODEL_MANIFEST)):
             raise CommitError(f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it")
         old = final.with_name(f".{final.name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -197,7 +198,7 @@ def replace_folder(staging: Path, final: Path) -> None:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a published folder. Errors: DataError when there is none or it can't be read."""
-    file = folder / MANIFEST
+    file = folder / (MODEL_MANIFEST if (folder / MODEL_MANIFEST).is_file() else MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -34,7 +34,7 @@ from twinlake.train.data import open_shards
 from twinlake.train.loop import Plan, marginals, train_worker
 
 MIN_ROWS = 10
-MIN_STEPS = 2_000
+MIN_STEPS = 400
 
 
 def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
@@ -88,7 +88,7 @@ def _plan(codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: Mo
     train_rows = max(1, rows - max(1, min(50_000, round(rows * 0.05))))
     epochs = min(60.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
     steps = math.ceil(epochs * train_rows / batch)
-    steps = max(MIN_STEPS, steps) if train.epochs == "auto" else max(1, steps)
+    steps = max(MIN_STEPS if train.epochs == "auto" else 1, steps)
     return Plan(
         str(shards), str(work / "progress.jsonl"), codec.sizes, codec.slots, choose_parents(codec.slots, information, seed).tolist(),
         orders_of(modelled, codec.slots, codec.sizes, information, seed), asdict(settings_for(model.size, rows, codec.sizes)), derive(seed, "train"),

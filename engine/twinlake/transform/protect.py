@@ -61,21 +61,32 @@ def protect_run(
 
 def write_protected(
     df: DataFrame, plan: Plan, keys: Keyring, split: Split, parts: int, train_staging: Path, holdout_staging: Path, held_out: bool | None = None
-) -> list[int]:
-    """Stages train and holdout parts of `df`; returns [train rows, holdout rows]. `held_out` puts all rows on one side."""
+) -> tuple[int, int]:
+    """Stages train and holdout parts of `df` under `plan`; returns their rows. `held_out` puts all rows on one side."""
     from pyspark.sql import functions as F
-    from pyspark.sql.pandas.types import to_arrow_schema
 
     keyed = with_row_keys(df, split, parts)
     if held_out is not None:
         keyed = keyed.withColumn(HOLDOUT, F.lit(held_out))
-    done = apply_plan(keyed, plan, keys)
-    schema = type(done.schema)(done.schema.fields[2:])
+    return _staged(apply_plan(keyed, plan, keys), train_staging, holdout_staging)
+
+
+def stage_rows(df: DataFrame, split: Split, parts: int, train_staging: Path, holdout_staging: Path) -> tuple[int, int]:
+    """Stages the rows of `df` as they are; returns the rows of each side."""
+    return _staged(with_row_keys(df, split, parts), train_staging, holdout_staging)
+
+
+def _staged(keyed: DataFrame, train_staging: Path, holdout_staging: Path) -> tuple[int, int]:
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema = type(keyed.schema)(keyed.schema.fields[2:])
     arrow = to_arrow_schema(schema).with_metadata({SPARK_SCHEMA: schema.json()})
-    named = done.toDF(*[f"c{i}" for i in range(len(done.columns))])
+    named = keyed.toDF(*[f"c{i}" for i in range(len(keyed.columns))])
     write = partial(_write, schema=arrow, folders=(str(train_staging), str(holdout_staging)))
     written = named.mapInArrow(write, WRITTEN_DDL).agg(F.sum("train"), F.sum("holdout")).toArrow().to_pylist()
-    return [int(v or 0) for v in written[0].values()]
+    train, holdout = (int(v or 0) for v in written[0].values())
+    return train, holdout
 
 
 def _write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folders: tuple[str, str]) -> Iterator[pa.RecordBatch]:

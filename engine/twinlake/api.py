@@ -1,0 +1,108 @@
+"""The verbs on DataFrames, for notebooks and other programs. `twinlake` re-exports them; each is a thin door to a room."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinlake.classify.classify import classify_table
+from twinlake.classify.detector import Detector
+from twinlake.classify.labels import Labels
+from twinlake.core.config import Config, ModelConfig, TrainConfig, load_config
+from twinlake.core.errors import ConfigError, nearest
+from twinlake.core.keys import Keyring, ephemeral_keyring, resolve_keys
+from twinlake.core.progress import Progress, opened
+from twinlake.core.seeds import derive
+from twinlake.evaluate.evaluate import Evaluation
+from twinlake.generate.model import Model
+from twinlake.profile.profile import profile_table
+from twinlake.profile.types import Profile
+from twinlake.transform.apply import apply_plan
+from twinlake.transform.plan import Plan, make_plan
+from twinlake.transform.policy import Policy, load_policy
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from twinlake.results import RunResult
+
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "run", "transform"]
+
+
+def run(config: Config | Mapping[str, Any] | str | Path, spark: SparkSession | None = None, progress: Progress | None = None) -> RunResult:
+    """Makes a twin: the whole line. `config` is a Config, a dict of its keys, or the path of a YAML file.
+
+    Errors: the tree of twinlake.core.errors.
+    """
+    from twinlake import pipeline
+
+    if isinstance(config, str | Path):
+        config = load_config(config)
+    elif not isinstance(config, Config):
+        config = load_config(base=dict(config))
+    if progress is not None:
+        return pipeline.run(config, spark, progress)
+    with opened() as shown:
+        return pipeline.run(config, spark, shown)
+
+
+def profile(df: DataFrame, min_people: int = 10) -> Profile:
+    """Statistics of each column, without values held by fewer than `min_people` rows."""
+    return profile_table(_checked(df), None, min_people)
+
+
+def classify(df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, Detector] | None = None) -> Labels:
+    """Which personal data each column holds. `detectors` are added to the built-in ones."""
+    from twinlake.classify.detectors import DETECTORS
+
+    return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})})
+
+
+def plan(profile: Profile, labels: Labels, policy: Policy | Mapping[str, Any] | str | Path | None = None) -> Plan:
+    """What happens to each column. `policy`: rules, a YAML file, or None for the built-in policy."""
+    return make_plan(profile, labels, policy if isinstance(policy, Policy) else load_policy(policy))
+
+
+def transform(df: DataFrame, plan: Plan, keys: Mapping[str, str] | Keyring | None = None) -> DataFrame:
+    """`df` as planned; lazy. `keys`: references such as {"pseudonyms": "env:TWINLAKE_KEY"}; without them a random key of
+    this call makes surrogates that can't be repeated."""
+    if isinstance(keys, Keyring):
+        return apply_plan(df, plan, keys)
+    return apply_plan(df, plan, resolve_keys(keys) if keys else ephemeral_keyring(plan.key_names()))
+
+
+def fit(
+    df: DataFrame, family: str = "tabular", *, plan: Plan | None = None, path: str | Path | None = None, size: str = "auto", seed: int = 7,
+    min_people: int = 10, progress: Progress | None = None, **train: Any,
+) -> Model:
+    """Trains a model on `df`, which should hold no personal data any more (see `transform`).
+
+    `plan` tells how columns were transformed, so that surrogates are drawn and not modelled. `path`: where the model goes
+    (default: a new temporary folder); executors must be able to read it. `train`: keys of the config's train section.
+    """
+    from twinlake.train.frame import fit_frame
+
+    if family not in ("tabular",):
+        raise ConfigError(f"unknown model family {family!r}{nearest(family, ['tabular'])}; known: tabular")
+    out = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="twinlake-")) / "model"
+    settings = load_config(base={"model": {"family": family, "size": size}, "train": train})
+    model: ModelConfig = settings.model
+    training: TrainConfig = settings.train
+    fit_frame(_checked(df), plan, out, model, training, derive(seed, "model"), min_people, progress)
+    return Model.load(out)
+
+
+def evaluate(real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None = None, target: str | None = None, seed: int = 7) -> Evaluation:
+    """Every metric of `synthetic` against `real` (the rows trained on), beside the same metric of `holdout` rows."""
+    from twinlake.evaluate.frame import evaluate_frames
+
+    return evaluate_frames(_checked(real), synthetic, holdout, target, seed)
+
+
+def _checked(df: DataFrame) -> DataFrame:
+    """`df` with accepted names and types. Errors: TableError."""
+    from twinlake.tables.source import checked
+
+    return checked(df.sparkSession, df, "frame").df

@@ -1,0 +1,84 @@
+"""Evaluates DataFrames without a run folder: a codec fitted on the real rows counts the tokens of all tables."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinlake.core.errors import TableError, escaped
+from twinlake.core.seeds import derive
+from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
+from twinlake.evaluate.evidence import Evidence
+from twinlake.evaluate.stage import kind_of
+from twinlake.models.encode import encode_folder, fit_codec
+from twinlake.profile.counts import TokenCounts
+from twinlake.profile.profile import profile_table
+from twinlake.profile.statistics import Column
+from twinlake.tables.names import quoted
+from twinlake.tables.parts import publish, write_text
+from twinlake.tables.split import Split, part_count
+from twinlake.transform.protect import stage_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def evaluate_frames(
+    real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None, target: str | None, seed: int, people: int = 10
+) -> Evaluation:
+    """All metrics of `synthetic`. Tables are matched by column name. Errors: TableError when a column is missing."""
+    tables = {
+        "real": real,
+        "synthetic": _like(synthetic, real, "synthetic"),
+        "holdout": _like(holdout, real, "holdout") if holdout is not None else None,
+    }
+    rows = real.count()
+    profile = profile_table(real, None, people, rows)
+    how = {"key": "key", "text": "format", "opaque": "null"}
+    columns = tuple(
+        Column(c.name, c.type, c.nullable, {"synthesis": how.get(c.kind, "model")}) for c in profile.columns
+    )
+    work = Path(tempfile.mkdtemp(prefix="twinlake-"))
+    try:
+        counts: dict[str, TokenCounts] = {}
+        for name, df in tables.items():
+            if df is None:
+                continue
+            for side in ("rows", "unused"):
+                shutil.rmtree(work / side, ignore_errors=True)
+                (work / side).mkdir()
+            parts = part_count(df.count(), len(df.columns))
+            stage_rows(df, Split(derive(seed, "evaluate")), parts, work / "rows", work / "unused")
+            publish(work / "rows", work / name, parts, {})
+            if name == "real":
+                codec = fit_codec(real.sparkSession, work / "real", columns, people, seed)
+                write_text(work / "codec.json", codec.to_json())
+            counts[name] = encode_folder(
+                real.sparkSession, work / name, work / "codec.json", work / f"{name}-tokens", shards=False
+            )
+        modelled = tuple(c.name for c in codec.columns if c.coarse)
+        evidence = Evidence(
+            real,
+            tables["synthetic"],
+            modelled,
+            {c.name: kind_of(c) for c in codec.columns},
+            counts["real"],
+            counts["synthetic"],
+            tables["holdout"],
+            counts.get("holdout"),
+            target=target,
+            seed=seed,
+            k=people,
+        )  # type: ignore[arg-type]
+        return evaluate_tables(evidence)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _like(df: DataFrame, real: DataFrame, what: str) -> DataFrame:
+    missing = [c for c in real.columns if c not in df.columns]
+    if missing:
+        raise TableError(f"the {what} table lacks column {escaped(missing[0])!r} of the real one")
+    return df.select(*[df[quoted(f.name)].cast(f.dataType).alias(f.name) for f in real.schema.fields])
