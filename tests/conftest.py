@@ -55,6 +55,187 @@ def adult_path() -> str:
 
 
 @pytest.fixture(scope="session")
+def adult_rows(adult_path: str) -> Callable[[int], Any]:
+    """`adult_rows(n)`: the first n rows of Adult as an Arrow table."""
+    import pyarrow.parquet as pq
+
+    return lambda rows: pq.read_table(adult_path).slice(0, rows).replace_schema_metadata(None)
+
+
+@pytest.fixture(scope="session")
+def random_model(spark: Any, adult_rows: Callable[[int], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder that needed no training: the codec of 4,000 Adult rows with five more columns (a key, e-mail
+    addresses, timestamps, decimals, a float with nulls and NaN) and a network of random weights. The same in every
+    session: nothing in it depends on Spark."""
+    from decimal import Decimal
+
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from twinlake.core.seeds import generator
+    from twinlake.models.encode import fit_codec
+    from twinlake.models.store import save_model
+    from twinlake.models.tabular import TabularNetwork, TabularSettings, model_facts
+    from twinlake.profile.statistics import Column
+    from twinlake.tables.parts import publish, write_part
+
+    rows, draw = 4_000, generator(11)
+    table = adult_rows(rows)
+    floats = np.round(draw.normal(50, 20, rows), 3)
+    floats[:40] = np.nan
+    extra = {
+        "id": pa.array(np.arange(rows), pa.int64()),
+        "email": pa.array([f"person{i}@example.org" for i in range(rows)]),
+        "seen": pa.array(1_700_000_000_000_000 + draw.integers(0, 10**7, rows) * 1_000_000, pa.timestamp("us", "UTC")),
+        "balance": pa.array(
+            [Decimal(int(cents)).scaleb(-2) for cents in draw.integers(-10_000, 90_000, rows)], pa.decimal128(10, 2)
+        ),
+        "rate": pa.array(floats, mask=np.arange(rows) % 9 == 0),
+    }
+    for name, column in extra.items():
+        table = table.append_column(name, column)
+    schema = with_spark_schema(table.schema)
+    folder = tmp_path_factory.mktemp("random-model")
+    (folder / "staging").mkdir()
+    write_part(folder / "staging", 0, schema, table.cast(schema).to_batches())
+    publish(folder / "staging", folder / "table", 1, {})
+    made = {"id": {"synthesis": "key", "entity": None}, "email": {"synthesis": "surrogate", "entity": "EMAIL_ADDRESS"}}
+    types = {"int64": "bigint", "timestamp[us, tz=UTC]": "timestamp", "decimal128(10, 2)": "decimal(10,2)"}
+    columns = tuple(
+        Column(
+            f.name, types.get(str(f.type), str(f.type)), True, made.get(f.name, {"synthesis": "model", "entity": None})
+        )
+        for f in schema
+    )
+    codec = fit_codec(spark, folder / "table", columns, 10, 3)
+    parents = np.tile(np.arange(len(codec.sizes), dtype=np.int64), (len(codec.sizes), 1))
+    settings = TabularSettings(8, 16, 1)
+    level = [np.zeros(size, np.float32) for size in codec.sizes]
+    network = TabularNetwork(codec.sizes, parents, settings, level, 5)
+    weights = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for name in sorted(weights):  # zeros at the start of a training would leave half of the network unused
+        if name.startswith("blocks"):
+            noise = generator(12, *name.encode()[-1:]).standard_normal(tuple(weights[name].shape)) * 0.3
+            weights[name] += torch.from_numpy(noise.astype(np.float32))
+    order = [c for c, slots in enumerate(codec.slots) if slots]
+    facts = model_facts(codec.sizes, parents, settings, order, codec.slots)
+    save_model(folder / "model", codec, weights, {"family": "tabular", "rows": rows, "seed": 5, "history": [], **facts})
+    return folder / "model"
+
+
+def with_spark_schema(schema: Any) -> Any:
+    """`schema` carrying the Spark schema, as the protected parts do."""
+    import pyarrow as pa
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    plain = pa.schema([pa.field(f.name, f.type, f.nullable) for f in schema])
+    spark_schema = from_arrow_schema(plain).json()
+    return plain.with_metadata({"org.apache.spark.sql.parquet.row.metadata": spark_schema})
+
+
+@pytest.fixture(scope="session")
+def people_rows() -> Callable[[int], Any]:
+    """`people_rows(n)`: a made-up table with personal data and canaries. Every e-mail, name, phone and card is one of a
+    person; each holds the word canary or digits that are found in no other column."""
+    import numpy as np
+    import pyarrow as pa
+
+    from twinlake.core.seeds import generator
+
+    def make(rows: int) -> Any:
+        draw = generator(21)
+        plan = np.array(["basic", "plus", "family"])[draw.integers(0, 3, rows)].astype(object)
+        plan[:3] = "CANARYRARE"  # a category of three people
+        age = draw.integers(18, 80, rows)
+        return pa.table(
+            {
+                "customer_id": pa.array(np.arange(rows) + 7_700_000, pa.int64()),
+                "email": [f"canary.mail{i}@canarymail{i % 7}.com" for i in range(rows)],
+                "full_name": [
+                    f"{('Anna', 'Peter', 'Maria', 'John')[i % 4]} Canarysen{'abcdefghij'[i % 10]}{'klmnopqrst'[i // 10 % 10]}"
+                    for i in range(rows)
+                ],
+                "phone": [f"+1 212 555 {i % 10_000:04d}" for i in range(rows)],
+                "age": pa.array(age, pa.int32()),
+                "plan": pa.array(plan.tolist()),
+                "joined": pa.array(18_000 + draw.integers(0, 900, rows), pa.int32()).cast(pa.date32()),
+                "spent": pa.array(np.round(age * 3.5 + draw.gamma(2.0, 40.0, rows), 2), mask=draw.random(rows) < 0.2),
+                "churned": pa.array(draw.random(rows) < 0.3),
+            }
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def content_hash() -> Callable[[Any], str]:
+    """`content_hash(table)`: of the values in their order, whatever the batches; a path means a folder of parts."""
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from twinlake.tables.parts import part_files
+
+    def of(table: Any) -> str:
+        if isinstance(table, Path):
+            table = pa.concat_tables([pq.read_table(file) for file in part_files(table)])
+        texts = [
+            pc.fill_null(c.cast(pa.int64() if pa.types.is_timestamp(c.type) else c.type).cast("string"), "-")
+            for c in table.columns
+        ]
+        digest = hashlib.sha256()
+        for text in pc.binary_join_element_wise(*texts, "|").chunks:
+            digest.update("\n".join([*text.to_pylist(), ""]).encode())
+        return digest.hexdigest()
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def drawn_directly() -> Callable[..., Any]:
+    """`drawn_directly(model, rows, seed)`: the rows as generate.blocks draws them, in this process and without Spark."""
+    import pyarrow as pa
+
+    from twinlake.generate.blocks import Job, block_count, decoded
+    from twinlake.models.store import check_model
+
+    def draw(model: Path, rows: int, seed: int = 7, conditions: dict[str, Any] | None = None) -> Any:
+        job = Job(str(model), check_model(model), rows, seed, conditions or {})
+        return pa.Table.from_batches([batch for _, _, batch in decoded(range(block_count(rows)), job)])
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def publish_twin() -> Callable[..., Any]:
+    """`publish_twin(spark, model, run, rows)`: writes run/synthetic as the generate stage does; returns the facts."""
+    from twinlake.core.progress import Silent
+    from twinlake.generate.blocks import Job
+    from twinlake.generate.generate import write_rows
+    from twinlake.models.store import check_model
+
+    def write(
+        spark: Any,
+        model: Path,
+        run: Path,
+        rows: int,
+        partitions: int | None = None,
+        train: Path | None = None,
+        seed: int = 7,
+        progress: Any = None,
+    ) -> Any:
+        job = Job(str(model), check_model(model), rows, seed, {})
+        return write_rows(
+            spark, job, run / ".staging-synthetic", run / "synthetic", partitions, progress or Silent(), train
+        )
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """`shared_data("peeps")`: a data set kept beside the checkout; the test is skipped where it is absent."""
 

@@ -57,6 +57,8 @@ def profile(run: Run) -> str:
     """profile.json: statistics of the train rows, rare values left out."""
     found = profile_table(run.source.df, run.split, run.config.privacy.min_people)
     write_text(run.folder / "profile.json", found.to_json())
+    if not found.rows:
+        run.progress.say("warning: there are no rows; the twin has the columns alone, and nothing can be measured")
     return f"{found.rows:,} train rows, {len(found.columns)} columns"
 
 

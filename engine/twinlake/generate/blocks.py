@@ -24,7 +24,7 @@ from twinlake.models.codec import Codec, Tokens
 from twinlake.models.encode import TokenCounter
 from twinlake.models.sampler import BLOCK_ROWS, TabularSampler
 from twinlake.models.store import load_model
-from twinlake.tables.parts import write_part
+from twinlake.tables.parts import attempt_name, write_part
 
 MAX_BLOCKS = 64
 BLOCKS_AT_ONCE = 8
@@ -87,11 +87,17 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
     names = [f"_summary-{number:05d}.npz", f"_summary-{number:05d}-first.npz"]
 
     def facts() -> dict[str, Any]:
-        everything.counts().save(folder / names[0])
-        if first.rows:
-            first.counts().save(folder / names[1])
         files = names if first.rows else names[:1]
-        return {"files": files, "content": content.hexdigest(), "kernel": kernel_id(), "first_row": blocks.start * BLOCK_ROWS}
+        for name, counter in zip(files, (everything, first), strict=False):
+            temporary = folder / f".{name}-{attempt_name()}.tmp"  # another attempt may be writing the same counts
+            counter.counts().save(temporary)
+            temporary.replace(folder / name)
+        return {
+            "files": files,
+            "content": content.hexdigest(),
+            "kernel": kernel_id(),
+            "first_row": blocks.start * BLOCK_ROWS,
+        }
 
     schema = codec.schema.with_metadata({**(codec.schema.metadata or {}), **job.metadata})
     part = write_part(folder, number, schema, (b.cast(schema) if b.schema != schema else b for b in counted()), facts)
@@ -116,13 +122,19 @@ def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBat
         row_ids = np.arange(first, first + rows, dtype=np.uint64)
         batch = codec.decode(tokens[:rows], uniforms[:rows], row_ids, job.seed)
         for condition in conditions:
-            fixed = condition.apply(batch.column(condition.column), tokens[:rows][:, list(codec.slots[condition.column])])
-            batch = batch.set_column(condition.column, codec.schema.field(condition.column), fixed)
+            at = condition.column
+            fixed = condition.apply(batch.column(at), tokens[:rows][:, list(codec.slots[at])], uniforms[:rows, at])
+            batch = batch.set_column(at, codec.schema.field(at), fixed)
         yield first, tokens[:rows], batch
 
 
 def _draw_block(
-    block: int, job: Job, codec: Codec, sampler: TabularSampler | None, conditions: list[Condition], attempts: Mapping[str, npt.NDArray[Any]]
+    block: int,
+    job: Job,
+    codec: Codec,
+    sampler: TabularSampler | None,
+    conditions: list[Condition],
+    attempts: Mapping[str, npt.NDArray[Any]],
 ) -> tuple[Tokens, npt.NDArray[np.float64]]:
     tokens, uniforms = _attempt(block, 0, job, codec, sampler, conditions)
     if attempts:
@@ -135,7 +147,9 @@ def _draw_block(
     return tokens, uniforms
 
 
-def _attempt(block: int, attempt: int, job: Job, codec: Codec, sampler: TabularSampler | None, conditions: list[Condition]) -> tuple[Tokens, npt.NDArray[np.float64]]:
+def _attempt(
+    block: int, attempt: int, job: Job, codec: Codec, sampler: TabularSampler | None, conditions: list[Condition]
+) -> tuple[Tokens, npt.NDArray[np.float64]]:
     uniforms = generator(derive(job.seed, "decode"), block, attempt).random((BLOCK_ROWS, len(codec.columns)))
     if sampler is None:
         return np.zeros((BLOCK_ROWS, 0), np.uint16), uniforms

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from twinlake.core.errors import ConfigError, escaped, nearest
@@ -25,12 +26,17 @@ class Condition:
     values: pa.Array
     tokens: Tokens | None
 
-    def apply(self, array: pa.Array, tokens: Tokens) -> pa.Array:
-        """The decoded column with the very values that were asked for (decoding alone gives some value of the same bin)."""
+    def apply(self, array: pa.Array, tokens: Tokens, uniform: npt.NDArray[np.float64]) -> pa.Array:
+        """The decoded column with the very values that were asked for (decoding alone gives some value of the same bin);
+        of several values in one bin each is as likely."""
         if self.tokens is None or len(self.values) == 1:
-            return pa.repeat(self.values[0], len(array)) if self.values[0].is_valid else pa.nulls(len(array), array.type)
+            return (
+                pa.repeat(self.values[0], len(array)) if self.values[0].is_valid else pa.nulls(len(array), array.type)
+            )
         same = (tokens[:, None, :] == self.tokens[None, :, :]).all(axis=2)
-        return self.values.take(pa.array(same.argmax(axis=1)))
+        wanted = np.floor(uniform * same.sum(axis=1)).astype(np.int64)
+        chosen = same & (same.cumsum(axis=1) - 1 == wanted[:, None])
+        return self.values.take(pa.array(chosen.argmax(axis=1)))
 
 
 def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Condition]:
@@ -90,7 +96,11 @@ def _check_known(where: str, column: ColumnCodec, array: pa.Array, tokens: Token
     if (tokens[:, 0] == rare).any():
         known = ", ".join(repr(escaped(v)) for v in column.values[:MAX_SHOWN])
         more = f" and {len(column.values) - MAX_SHOWN} more" if len(column.values) > MAX_SHOWN else ""
-        raise ConfigError(f"{where}: a value is unknown to the model (or too rare); known are {known}{more}" if known else f"{where}: a value is unknown to the model")
+        raise ConfigError(
+            f"{where}: a value is unknown to the model (or too rare); known are {known}{more}"
+            if known
+            else f"{where}: a value is unknown to the model"
+        )
     atoms, low, high, _ = column._cells
     if column.method == "number" and len(low):
         from twinlake.models.codec import to_domain

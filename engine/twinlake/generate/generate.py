@@ -6,6 +6,7 @@ parts, redrawn with the next attempt, and their parts written once more before p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -25,24 +26,53 @@ from twinlake.generate.blocks import Job, kernel_id, make_part, part_count
 from twinlake.models.codec import Codec
 from twinlake.models.store import load_model
 from twinlake.profile.partials import as_text, is_opaque, text_hashes
-from twinlake.tables.parts import Part, finished_parts, publish, read_manifest, read_part, run_tasks, write_text
+from twinlake.tables.parts import (
+    MANIFEST,
+    Part,
+    drop_part,
+    file_hash,
+    finished_parts,
+    is_whole,
+    publish,
+    publish_staged,
+    read_manifest,
+    read_part,
+    run_tasks,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 MAX_ROUNDS = 10
+REDRAW = "redraw.npz"
 
 
 def write_rows(
-    spark: SparkSession, job: Job, staging: Path, out: Path, partitions: int | None, progress: Progress,
-    train: Path | None = None, strict_kernel: bool = False,
+    spark: SparkSession,
+    job: Job,
+    staging: Path,
+    out: Path,
+    partitions: int | None,
+    progress: Progress,
+    train: Path | None = None,
+    strict_kernel: bool = False,
 ) -> dict[str, Any]:
     """Publishes `job.rows` rows in `out`; returns facts for run.json. `train` (protected parts) asks for copies to be replaced.
 
     Errors: ModelError (kernels differ under `strict_kernel`), DataError (copies that can't be replaced), CommitError.
     """
     parts = part_count(job.rows)
-    _start_over_if_changed(staging, job)
+    identity = job_identity(job, train)
+    for folder in (out, staging):  # an earlier run may have died after the last part, or after publishing
+        if is_whole(folder, identity):
+            progress.say("resuming: every part is there already")
+            if folder == staging:
+                publish_staged(staging, out)
+            shutil.rmtree(staging, ignore_errors=True)
+            return _facts(read_manifest(out))
+    _start_over_if_changed(staging, identity)
+    _forget_redraws(staging)
     done = finished_parts(staging)
     if done:
         progress.say(f"resuming: {len(done)} of {parts} parts are there already")
@@ -50,23 +80,60 @@ def write_rows(
     replaced = _replace_copies(spark, job, staging, train, partitions, progress) if train is not None else 0
     kernels = sorted({p.facts["kernel"] for p in finished_parts(staging).values()})
     if strict_kernel and len(kernels) > 1:
-        raise ModelError(f"generate.strict_kernel: executors differ ({'; '.join(kernels)}); use one kind of processor and one set of libraries")
-    facts = {"model": job.digest, "seed": job.seed, "conditions": sorted(job.conditions), "kernels": kernels, "copies_replaced": replaced}
-    published = publish(staging, out, parts, facts)
-    return {"rows": sum(p.rows for p in published), "parts": parts, "copies_replaced": replaced, "kernels": kernels}
+        raise ModelError(
+            f"generate.strict_kernel: executors differ ({'; '.join(kernels)}); use one kind of processor and one set of libraries"
+        )
+    facts = {
+        "job": identity,
+        "model": job.digest,
+        "seed": job.seed,
+        "conditions": sorted(job.conditions),
+        "kernels": kernels,
+        "copies_replaced": replaced,
+    }
+    publish(staging, out, parts, facts)
+    return _facts(read_manifest(out))
 
 
-def _start_over_if_changed(staging: Path, job: Job) -> None:
-    """Parts of another job (model, seed, rows, conditions, kernel) must not be mixed in."""
-    file = staging / "job.json"
-    now = json.dumps([asdict(replace(job, redraw=None)), kernel_id()], sort_keys=True, default=str)
-    if not file.is_file() or file.read_text() != now:
-        shutil.rmtree(staging)
+def _facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "rows": manifest["rows"],
+        "parts": len(manifest["parts"]),
+        **{k: manifest[k] for k in ("copies_replaced", "kernels")},
+    }
+
+
+def job_identity(job: Job, train: Path | None = None) -> str:
+    """A hash of all that decides the rows: model, seed, rows, conditions, kernel, and the table whose copies are replaced."""
+    copies_of = file_hash(train / MANIFEST) if train is not None else None
+    plain = json.dumps(
+        [asdict(replace(job, model="", redraw=None)), kernel_id(), copies_of], sort_keys=True, default=str
+    )
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _start_over_if_changed(staging: Path, identity: str) -> None:
+    """Parts of another job must not be mixed in."""
+    file = staging / "job.txt"
+    if not file.is_file() or file.read_text() != identity:
+        shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        write_text(file, now)
+        write_text(file, identity)
 
 
-def _make(spark: SparkSession, job: Job, staging: Path, numbers: list[int], partitions: int | None, progress: Progress) -> None:
+def _forget_redraws(staging: Path) -> None:
+    """Parts that an earlier run was redrawing are drawn again from the start: which attempt their rows are of is not kept."""
+    file = staging / REDRAW
+    if file.is_file():
+        rows = np.load(file, allow_pickle=False)["rows"]
+        for number in {p.part for p in finished_parts(staging).values() if _holds(p, rows)}:
+            drop_part(staging, number)
+        file.unlink()
+
+
+def _make(
+    spark: SparkSession, job: Job, staging: Path, numbers: list[int], partitions: int | None, progress: Progress
+) -> None:
     from twinlake.generate.watch import watching
 
     with watching(staging, job.rows, progress):
@@ -76,7 +143,9 @@ def _make(spark: SparkSession, job: Job, staging: Path, numbers: list[int], part
 # -- copies of training rows -------------------------------------------------------------------------------------------
 
 
-def _replace_copies(spark: SparkSession, job: Job, staging: Path, train: Path, partitions: int | None, progress: Progress) -> int:
+def _replace_copies(
+    spark: SparkSession, job: Job, staging: Path, train: Path, partitions: int | None, progress: Progress
+) -> int:
     """Redraws rows that equal a training row in all modelled columns until there are none; returns how many there were."""
     codec, _, _ = load_model(job.model, job.digest)
     attempts: dict[int, int] = {}
@@ -91,13 +160,13 @@ def _replace_copies(spark: SparkSession, job: Job, staging: Path, train: Path, p
             )
         progress.say(f"redrawing {len(copies)} rows that equal a training row (round {round_})")
         attempts |= dict.fromkeys(copies.tolist(), round_)
-        redraw = staging / "redraw.npz"
-        np.savez(redraw, rows=np.array(list(attempts)), attempts=np.array(list(attempts.values())))
+        temporary = staging / ".redraw.tmp.npz"
+        np.savez(temporary, rows=np.array(list(attempts)), attempts=np.array(list(attempts.values())))
+        temporary.replace(staging / REDRAW)
         again = sorted({p.part for p in finished_parts(staging).values() if _holds(p, copies)})
-        for part in [p for p in finished_parts(staging).values() if p.part in again]:
-            (staging / part.file).with_suffix(".json").unlink()
-            (staging / part.file).unlink()
-        _make(spark, replace(job, redraw=str(redraw)), staging, again, partitions, progress)
+        for number in again:
+            drop_part(staging, number)
+        _make(spark, replace(job, redraw=str(staging / REDRAW)), staging, again, partitions, progress)
     return len(attempts)
 
 
@@ -116,21 +185,27 @@ def _find_copies(spark: SparkSession, codec: Codec, staging: Path, train: Path) 
     twin = {str(staging / p.file): p.facts["first_row"] for p in finished_parts(staging).values()}
     real = {str(train / p["file"]): 0 for p in read_manifest(train)["parts"]}
     hashed = [
-        spark.range(0, len(files), 1, len(files)).mapInArrow(partial(_hash_parts, files=list(files.items()), columns=modelled), "hash bigint, row bigint")
+        spark.range(0, len(files), 1, len(files)).mapInArrow(
+            partial(_hash_parts, files=list(files.items()), columns=modelled), "hash bigint, row bigint"
+        )
         for files in (twin, real)
     ]
     found = hashed[0].join(hashed[1].select("hash").distinct(), "hash", "left_semi").select(F.col("row")).toArrow()
     return np.sort(found.column(0).to_numpy())
 
 
-def _hash_parts(batches: Iterable[pa.RecordBatch], files: list[tuple[str, int]], columns: list[int]) -> Iterator[pa.RecordBatch]:
+def _hash_parts(
+    batches: Iterable[pa.RecordBatch], files: list[tuple[str, int]], columns: list[int]
+) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for number in batch.column(0).to_pylist():
             file, row = files[number]
             for rows in read_part(file):
                 ids = np.arange(row, row + rows.num_rows)
                 row += rows.num_rows
-                yield pa.RecordBatch.from_arrays([pa.array(row_hashes(rows, columns).view(np.int64)), pa.array(ids)], names=["hash", "row"])
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(row_hashes(rows, columns).view(np.int64)), pa.array(ids)], names=["hash", "row"]
+                )
 
 
 def row_hashes(rows: pa.RecordBatch, columns: list[int]) -> npt.NDArray[np.uint64]:

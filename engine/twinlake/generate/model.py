@@ -47,7 +47,12 @@ class Model:
         return [c.name for c in load_model(str(self.path), self.digest)[0].columns]
 
     def generate(
-        self, spark: SparkSession, rows: int, conditions: Mapping[str, Any] | None = None, seed: int = 7, partitions: int | None = None
+        self,
+        spark: SparkSession,
+        rows: int,
+        conditions: Mapping[str, Any] | None = None,
+        seed: int = 7,
+        partitions: int | None = None,
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
 
@@ -75,10 +80,17 @@ class Model:
         facts = self.facts
         last = facts["history"][-1] if facts["history"] else {}
         rows = {
-            "family": facts["family"], "trained on": f"{facts['rows']:,} rows", "columns": len(self.columns),
-            "validation loss": f"{min(h['validation_loss'] for h in facts['history']):.3f} nats" if last else "-", "folder": self.path,
+            "family": facts["family"],
+            "trained on": f"{facts['rows']:,} rows",
+            "columns": len(self.columns),
+            "validation loss": f"{min(h['validation_loss'] for h in facts['history']):.3f} nats" if last else "-",
+            "folder": self.path,
         }
-        return "<table>" + "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items()) + "</table>"
+        return (
+            "<table>"
+            + "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
+            + "</table>"
+        )
 
 
 def spark_schema(metadata: Mapping[bytes, bytes] | None) -> Any:

@@ -29,15 +29,25 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     codec, _, _ = load_model(str(folder.model), digest)
     read_conditions(wanted.conditions, codec)
     rows = state["source_rows"] if wanted.rows == "source" else wanted.rows
-    job = Job(str(folder.model), digest, rows, derive(config.run.seed, "generate"), wanted.conditions, state["holdout_rows"])
+    job = Job(
+        str(folder.model), digest, rows, derive(config.run.seed, "generate"), wanted.conditions, state["holdout_rows"]
+    )
     facts = write_rows(
-        spark, job, folder.staging("synthetic"), folder.synthetic, wanted.partitions, progress,
-        folder.protected if wanted.replace_copies else None, wanted.strict_kernel,
+        spark,
+        job,
+        folder.staging("synthetic"),
+        folder.synthetic,
+        wanted.partitions,
+        progress,
+        folder.protected if wanted.replace_copies else None,
+        wanted.strict_kernel,
     )
     folder.update(synthetic=facts)
     _write_output(spark, folder, config)
     if len(facts["kernels"]) > 1:
-        progress.say("executors have different processors or libraries: parts are equal in almost all rows only when made by the same kind")
+        progress.say(
+            "executors have different processors or libraries: parts are equal in almost all rows only when made by the same kind"
+        )
     replaced = f", {facts['copies_replaced']:,} copies redrawn" if wanted.replace_copies else ""
     return f"{facts['rows']:,} rows in {facts['parts']} parts{replaced}"
 
@@ -55,7 +65,9 @@ def _write_output(spark: SparkSession, folder: RunFolder, config: Config) -> Non
             if table is not None:
                 twin.write.mode(mode).saveAsTable(quoted(*parse_table_name(table)))
     except Exception as error:
-        raise CommitError(f"{error}; the twin itself is in {folder.synthetic}; set output.mode to overwrite, or another output") from None
+        raise CommitError(
+            f"{error}; the twin itself is in {folder.synthetic}; set output.mode to overwrite, or another output"
+        ) from None
 
 
 def clear_staging(folder: RunFolder) -> None:

@@ -3,11 +3,13 @@
 A `ColumnCodec` is plain data (JSON), fitted by models/fitting.py. Methods:
 
 - category: one token a value, in order of frequency; above 512 values two tokens (block, member of the block);
-- number: token A is a state (null, NaN, infinities), a frequent single value (atom) or one of up to 96 bins; token B, where
-  there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid (integers, decimals,
-  whole seconds), so every type comes back exactly. Dates, timestamps and numbers or dates written as text are numbers too;
+- number: token A is a state (null, NaN, infinities), a frequent single value (atom) or one of up to 96 bins; token B,
+  where there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid (integers,
+  decimals, whole seconds), so every type comes back exactly. Dates, timestamps and numbers or dates written as text
+  are numbers too;
 - constant and null: no token, the value is written;
-- surrogate, key, format: regenerated from the row id (models/regenerate.py); one token tells null from present if nulls occur.
+- surrogate, key, format: regenerated from the row id (models/regenerate.py); one token tells null from present if nulls
+  occur.
 
 The last token value of a category or number column stands for rare values. It is learned, and never drawn.
 Knows nothing of models, Spark or files.
@@ -28,6 +30,14 @@ import pyarrow.compute as pc
 
 from twinlake.core.errors import ModelError
 from twinlake.models.regenerate import regenerate
+from twinlake.models.written import (
+    TIME_FORMATS,
+    floats_as_decimals,
+    read_decimals,
+    read_texts,
+    write_decimals,
+    write_texts,
+)
 from twinlake.profile.partials import as_text
 
 Tokens = npt.NDArray[np.uint16]
@@ -43,10 +53,11 @@ class ColumnCodec:
     """How one column becomes tokens. Fields that a method does not use keep their defaults.
 
     `values`: texts of a category in order of frequency, or the one text of a constant. `states`: which of STATES occur
-    ("present" and "null" for regenerated columns). `texts`: frequent texts of a column that else holds numbers. `atoms`,
-    `low`, `high`: in domain units (integers of the grid, or floats); `bin_start[i]`: first cell of bin i. `domain`: "int"
-    or "float". `scale`: decimal places; `step`: grid of times in domain units. `text`: how numbers are written as text.
-    `coarse`: one of at most 16 bins for each value of the first token, for pairwise counts.
+    ("present" and "null" for regenerated columns). `texts`: frequent values that the domain can't hold, as text.
+    `atoms`, `low`, `high`: in domain units (integers of the grid, or floats); `bin_start[i]`: first cell of bin i.
+    `domain`: "int" or "float". `scale`: decimal places; `step`: grid of times in domain units. `text`: how numbers are
+    written as text (models/written.py). `coarse`: one of at most 16 bins for each value of the first token, for
+    pairwise counts.
     """
 
     name: str
@@ -91,7 +102,12 @@ class ColumnCodec:
     @cached_property
     def _cells(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]:
         kind = np.int64 if self.domain == "int" else np.float64
-        return np.array(self.atoms, kind), np.array(self.low, kind), np.array(self.high, kind), np.array(self.bin_start, np.int64)
+        return (
+            np.array(self.atoms, kind),
+            np.array(self.low, kind),
+            np.array(self.high, kind),
+            np.array(self.bin_start, np.int64),
+        )
 
     @cached_property
     def _value_set(self) -> pa.Array:
@@ -128,8 +144,10 @@ class Codec:
         return out
 
     def decode(self, tokens: Tokens, uniforms: npt.NDArray[np.float64], row_ids: UInt64, seed: int) -> pa.RecordBatch:
-        """Tokens [rows, len(sizes)] -> rows. `uniforms` [rows, columns] place numbers within cells; regenerated columns follow
-        from `row_ids` and `seed`."""
+        """Tokens [rows, len(sizes)] -> rows.
+
+        `uniforms` [rows, columns] place numbers within cells; regenerated columns follow from `row_ids` and `seed`.
+        """
         arrays = [
             decode_column(column, tokens[:, list(slots)], uniforms[:, i], row_ids, seed, self.schema.field(i).type)
             for i, (column, slots) in enumerate(zip(self.columns, self.slots, strict=True))
@@ -143,7 +161,9 @@ class Codec:
     def to_json(self) -> str:
         """The content of codec.json."""
         schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
-        return json.dumps({"format": FORMAT, "columns": [asdict(c) for c in self.columns], "schema": schema}, ensure_ascii=False)
+        return json.dumps(
+            {"format": FORMAT, "columns": [asdict(c) for c in self.columns], "schema": schema}, ensure_ascii=False
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Codec:
@@ -152,14 +172,18 @@ class Codec:
             raw = json.loads(text)
             if raw["format"] != FORMAT:
                 raise ModelError(f"codec.json has format {raw['format']}; this version reads {FORMAT}")
-            return cls(tuple(column_from_json(c) for c in raw["columns"]), pa.ipc.read_schema(pa.py_buffer(base64.b64decode(raw["schema"]))))
+            return cls(
+                tuple(column_from_json(c) for c in raw["columns"]),
+                pa.ipc.read_schema(pa.py_buffer(base64.b64decode(raw["schema"]))),
+            )
         except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
             raise ModelError("codec.json is damaged; train the model again") from None
 
 
 def column_from_json(raw: dict[str, Any]) -> ColumnCodec:
     """A ColumnCodec from its JSON form."""
-    return ColumnCodec(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return ColumnCodec(**fields)
 
 
 def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
@@ -168,10 +192,12 @@ def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
         return _encode_category(column, array)
     if column.method == "number":
         return _encode_number(column, array)
-    return array.is_null().to_numpy(zero_copy_only=False).astype(np.uint16)[:, None]
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False), np.uint16)[:, None]
 
 
-def decode_column(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], row_ids: UInt64, seed: int, kind: pa.DataType) -> pa.Array:
+def decode_column(
+    column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], row_ids: UInt64, seed: int, kind: pa.DataType
+) -> pa.Array:
     """Tokens -> values of Arrow type `kind`."""
     if column.method == "category":
         return _decode_category(column, tokens, kind)
@@ -221,7 +247,7 @@ def _decode_category(column: ColumnCodec, tokens: Tokens, kind: pa.DataType) -> 
 def to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Values in domain units, and which of them are numbers at all (the rest is 0)."""
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        return _text_to_domain(column, array)
+        return read_texts(array, column.text, column.scale, column.step)
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     if column.domain == "float":
         values = np.asarray(array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False))
@@ -232,56 +258,13 @@ def to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], n
         finite = np.isfinite(raw) & valid
         return np.rint(np.where(finite, raw, 0.0) * 10.0**column.scale).astype(np.int64), finite
     if pa.types.is_decimal(array.type):
-        unscaled = pc.multiply(array.cast(pa.decimal128(38, column.scale)), pa.scalar(10**column.scale, pa.decimal128(19, 0))) if column.scale else array
-        return unscaled.cast(pa.decimal128(38, 0), safe=False).cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), valid
+        return read_decimals(array), valid
     if pa.types.is_date(array.type):
         array = array.cast(pa.date32()).cast(pa.int32())
     elif pa.types.is_timestamp(array.type):
         array = array.cast(pa.timestamp("us", array.type.tz))
     whole = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     return whole // column.step, valid
-
-
-def _text_to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    canonical = pc.match_substring_regex(array, TEXT_RULES[column.text.split(":")[0]]).fill_null(False)
-    safe = pc.if_else(canonical, array, pa.scalar(None, array.type))
-    if column.text in TIME_FORMATS:
-        parsed = pc.strptime(safe, format=TIME_FORMATS[column.text], unit="s", error_is_null=True).cast(pa.int64())
-        whole = parsed.fill_null(0).to_numpy(zero_copy_only=False) // (86_400 if column.text == "date" else 1)
-        return whole // column.step, parsed.is_valid().to_numpy(zero_copy_only=False)
-    numbers = safe.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
-    ok = canonical.to_numpy(zero_copy_only=False) & (np.abs(numbers) * 10.0**column.scale < 2**53)
-    whole = np.rint(np.where(ok, numbers, 0.0) * 10.0**column.scale).astype(np.int64)
-    again = _domain_to_text(column, whole)
-    return whole, ok & pc.equal(again, array).fill_null(False).to_numpy(zero_copy_only=False)
-
-
-TEXT_RULES = {
-    "integer": r"^-?[0-9]{1,15}$",
-    "shortest": r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$",
-    "fixed": r"^-?[0-9]{1,15}\.[0-9]{1,9}$",
-    "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
-    "datetime": r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$",
-    "datetime-t": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$",
-}
-TIME_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%d %H:%M:%S", "datetime-t": "%Y-%m-%dT%H:%M:%S"}
-
-
-def _domain_to_text(column: ColumnCodec, whole: npt.NDArray[np.int64]) -> pa.Array:
-    if column.text in TIME_FORMATS:
-        seconds = whole * column.step * (86_400 if column.text == "date" else 1)
-        return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), format=TIME_FORMATS[column.text])
-    if not column.scale:
-        return pa.array(whole).cast(pa.string())
-    text = _decimals(whole, column.scale, pa.decimal128(38, column.scale)).cast(pa.string())
-    return text if column.text.startswith("fixed") else pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
-
-
-def _decimals(whole: npt.NDArray[np.int64], scale: int, kind: pa.DataType) -> pa.Array:
-    """Integers of 10^-scale as decimals of type `kind`, exactly: the 128-bit words are written directly."""
-    words = np.empty((len(whole), 2), np.int64)
-    words[:, 0], words[:, 1] = whole, whole >> 63
-    return pa.Array.from_buffers(pa.decimal128(38, scale), len(whole), [None, pa.py_buffer(words.tobytes())]).cast(kind)
 
 
 def _encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
@@ -302,8 +285,9 @@ def _encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
         hit = numbers & (atoms[at] == values)
         first, second = np.where(hit, atoms_at + at, first), np.where(hit, 0, second)
     if column.texts:
-        codes = pc.index_in(array, pa.array(column.texts, pa.string())).fill_null(-1).to_numpy(zero_copy_only=False)
-        first = np.where(~numbers & (codes >= 0), texts_at + codes, first)
+        codes = pc.index_in(as_text(array), pa.array(column.texts, pa.string())).fill_null(-1)
+        codes = codes.to_numpy(zero_copy_only=False)
+        first, second = np.where(codes >= 0, texts_at + codes, first), np.where(codes >= 0, 0, second)
     for number, state in enumerate(column.states):
         first = np.where(_in_state(array, state), number, first)
     return np.stack([first, second][: len(column.sizes)], axis=1).astype(np.uint16)
@@ -313,10 +297,12 @@ def _in_state(array: pa.Array, state: str) -> npt.NDArray[np.bool_]:
     if state == "null":
         return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
     raw = array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
-    return {"nan": np.isnan(raw), "+inf": np.isposinf(raw), "-inf": np.isneginf(raw)}[state]
+    return np.asarray(np.isnan(raw) if state == "nan" else raw == float(state))
 
 
-def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], kind: pa.DataType) -> pa.Array:
+def _decode_number(
+    column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], kind: pa.DataType
+) -> pa.Array:
     atoms, low, high, bin_start = column._cells
     first = tokens[:, 0].astype(np.int64)
     texts_at = len(column.states)
@@ -324,7 +310,9 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
     bins_at = atoms_at + len(atoms)
     value = np.zeros(len(tokens), low.dtype)
     if len(atoms):
-        value = np.where((first >= atoms_at) & (first < bins_at), atoms[np.clip(first - atoms_at, 0, len(atoms) - 1)], value)
+        value = np.where(
+            (first >= atoms_at) & (first < bins_at), atoms[np.clip(first - atoms_at, 0, len(atoms) - 1)], value
+        )
     if len(low):
         bin_ = np.clip(first - bins_at, 0, len(bin_start) - 1)
         cells = np.diff(np.append(bin_start, len(low)))[bin_]
@@ -333,7 +321,8 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
     missing = first == column.states.index("null") if "null" in column.states else np.zeros(len(tokens), bool)
     out = _from_domain(column, value, kind)
     if column.texts:
-        texts = pa.array(column.texts, pa.string()).take(pa.array(np.clip(first - texts_at, 0, len(column.texts) - 1)))
+        texts = from_text(pa.array(column.texts, pa.string()), kind)
+        texts = texts.take(pa.array(np.clip(first - texts_at, 0, len(column.texts) - 1)))
         out = pc.if_else(pa.array((first >= texts_at) & (first < atoms_at)), texts, out)
     for number, state in enumerate(column.states):
         if state != "null":
@@ -344,22 +333,22 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
 def _within(low: npt.NDArray[Any], high: npt.NDArray[Any], uniform: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """A value of [low, high], uniform on the grid; integers without overflow over the whole int64 range."""
     if low.dtype == np.float64:
-        return np.clip(low * (1.0 - uniform) + high * uniform, low, high)
+        return np.asarray(np.clip(low * (1.0 - uniform) + high * uniform, low, high))
     span = high.astype(np.float64) - low.astype(np.float64) + 1.0
     with np.errstate(over="ignore"):
         value = (low.view(np.uint64) + np.floor(uniform * span).astype(np.uint64)).view(np.int64)
-    return np.minimum(np.maximum(value, low), high)
+    return np.asarray(np.minimum(np.maximum(value, low), high))
 
 
 def _from_domain(column: ColumnCodec, value: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
-        return _domain_to_text(column, value)
+        return write_texts(value, column.text, column.scale, column.step)
     if column.domain == "float":
-        return pa.array(value).cast(kind, safe=False)
+        return floats_as_decimals(value, kind) if pa.types.is_decimal(kind) else pa.array(value).cast(kind, safe=False)
     if pa.types.is_floating(kind):
         return pa.array(value / 10.0**column.scale).cast(kind, safe=False)
     if pa.types.is_decimal(kind):
-        return _decimals(value, column.scale, kind)
+        return write_decimals(value, column.scale, kind)
     if pa.types.is_date(kind):
         return pa.array((value * column.step).astype(np.int32)).cast(pa.date32())
     if pa.types.is_timestamp(kind):
@@ -372,37 +361,29 @@ def bin_labels(column: ColumnCodec) -> list[str]:
     rare = ["(rare)"]
     if column.method == "category":
         if len(column.sizes) == 2:
-            return [f"values {i * BLOCK + 1}-{min((i + 1) * BLOCK, len(column.values))}" for i in range(column.sizes[0] - 1 - len(column.states))] + list(column.states) + rare
+            return (
+                [
+                    f"values {i * BLOCK + 1}-{min((i + 1) * BLOCK, len(column.values))}"
+                    for i in range(column.sizes[0] - 1 - len(column.states))
+                ]
+                + list(column.states)
+                + rare
+            )
         return [*column.values, *column.states, *rare]
     if column.method != "number":
         return ["present", "null"]
     ends = [*column.bin_start[1:], len(column.low)] if column.bin_start else []
     shown = [_shown(column, v) for v in column.atoms]
-    bins = [f"{_shown(column, column.low[a])} .. {_shown(column, column.high[b - 1])}" for a, b in zip(column.bin_start, ends, strict=True)]
+    bins = [
+        f"{_shown(column, column.low[a])} .. {_shown(column, column.high[b - 1])}"
+        for a, b in zip(column.bin_start, ends, strict=True)
+    ]
     return [*column.states, *column.texts, *shown, *bins, *rare]
 
 
 def _shown(column: ColumnCodec, value: float) -> str:
     if column.type in ("date", "timestamp", "timestamp_ntz") or column.text in TIME_FORMATS:
         unit = "D" if column.type == "date" or column.text == "date" else "s" if column.text else "us"
-        return str(np.datetime64(int(value) * column.step, unit)).replace("T", " ")[: 10 if unit == "D" else 16]
+        shown = str(np.array(int(value) * column.step, np.int64).astype(f"datetime64[{unit}]"))
+        return shown.replace("T", " ")[: 10 if unit == "D" else 16]
     return f"{value / 10**column.scale:.6g}" if column.domain == "int" else f"{value:.6g}"
-
-
-def coarse_map(column: ColumnCodec, counts: npt.NDArray[np.int64], at_most: int = 16) -> tuple[int, ...]:
-    """Value of the first token -> one of at most 16 coarse bins: the most frequent single values keep a bin of their own
-    (ties: the lower value), the bins of numbers are grouped in order into equal masses, the rest shares one."""
-    size = len(counts)
-    if size <= at_most:
-        return tuple(range(size))
-    out = np.full(size, at_most - 1)
-    bins_at = size - 1 - len(column.bin_start)
-    singles = np.arange(size) < bins_at
-    in_bins = counts[bins_at:-1]
-    groups = min(len(in_bins), max(2, round((at_most - 2) * in_bins.sum() / max(1, counts.sum())))) if len(in_bins) else 0
-    order = np.argsort(-np.where(singles, counts, -1), kind="stable")[: min(at_most - 1 - groups, int(singles.sum()))]
-    out[order] = np.arange(len(order))
-    if groups:
-        middle = np.cumsum(in_bins) - in_bins / 2
-        out[bins_at:-1] = len(order) + np.minimum((middle * groups / max(1, in_bins.sum())).astype(int), groups - 1)
-    return tuple(int(c) for c in out)

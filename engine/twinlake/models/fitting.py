@@ -1,7 +1,7 @@
 """Fits the codec of one column to its statistics. Runs where the statistics were merged; only the codec comes back.
 
-What may enter a codec is decided here: a category or single number held by fewer than `people` rows does not, curves have
-at most one knot for `people` rows, and outer ends are the k-th smallest and largest value (DESIGN decision 6).
+What may enter a codec is decided here: a category or single number held by fewer than `people` rows does not, curves
+have at most one knot for `people` rows, and outer ends are the k-th smallest and largest value (DESIGN decision 6).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from twinlake.models.codec import BLOCK, STATES, TEXT_RULES, TIME_FORMATS, ColumnCodec, coarse_map
+from twinlake.models.codec import BLOCK, STATES, ColumnCodec
+from twinlake.models.written import BEYOND, TIME_FORMATS, is_canonical
 from twinlake.profile.kinds import decimals_of
 from twinlake.profile.statistics import ColumnStatistics
 
@@ -38,13 +39,15 @@ def fit_column(stats: ColumnStatistics, people: int) -> str:
 def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
     synthesis = stats.extra.get("synthesis", "model")
     if synthesis == "null" or stats.non_null == 0:
-        return ColumnCodec(stats.name, stats.type, "null")
+        return _nothing(stats)
     if synthesis == "surrogate":
-        return ColumnCodec(stats.name, stats.type, "surrogate", states=_null_state(stats, people), entity=stats.extra["entity"])
+        return ColumnCodec(
+            stats.name, stats.type, "surrogate", states=_null_state(stats, people), entity=stats.extra["entity"]
+        )
     if synthesis in ("key", "format"):
         return _regenerated(stats, synthesis, people)
-    if stats.distinct == 1 and stats.non_null >= people and (stats.nulls == 0 or stats.nulls < people):
-        return ColumnCodec(stats.name, stats.type, "constant", values=tuple(stats.counts)[:1])
+    if stats.distinct == 1 and stats.non_null >= people > stats.nulls and not stats.uncounted and stats.counts:
+        return ColumnCodec(stats.name, stats.type, "constant", values=tuple(stats.counts))
     if stats.type not in ("string", "boolean"):
         return _fit_number(stats, people) or _fit_category(stats, people)
     if stats.type == "string" and stats.distinct > MAX_ATOMS and (written := _written_as(stats)):
@@ -52,6 +55,15 @@ def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
         if number is not None:
             return number
     return _fit_category(stats, people)
+
+
+def _nothing(stats: ColumnStatistics) -> ColumnCodec:
+    """No value may be shown: nulls, or one neutral value where the column allows none."""
+    if stats.nullable:
+        return ColumnCodec(stats.name, stats.type, "null")
+    neutral = {"string": "", "boolean": "false", "date": "1970-01-01"}
+    value = "1970-01-01 00:00:00" if stats.type.startswith("timestamp") else neutral.get(stats.type, "0")
+    return ColumnCodec(stats.name, stats.type, "constant", values=(value,))
 
 
 def _null_state(stats: ColumnStatistics, people: int) -> tuple[str, ...]:
@@ -64,7 +76,7 @@ def _fit_category(stats: ColumnStatistics, people: int) -> ColumnCodec:
     if stats.type == "string" and share < KEPT_SHARE:
         return _regenerated(stats, "format", people)
     if not kept:
-        return ColumnCodec(stats.name, stats.type, "null")
+        return _nothing(stats)
     codec = ColumnCodec(stats.name, stats.type, "category", values=tuple(kept), states=_null_state(stats, people))
     counts = np.array([stats.counts[value] for value in kept], np.int64)
     if len(codec.sizes) == 2:
@@ -77,35 +89,49 @@ def _fit_category(stats: ColumnStatistics, people: int) -> ColumnCodec:
 
 
 def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] | None = None) -> ColumnCodec | None:
-    """The number codec, or None when too few people hold numbers for a single cell."""
+    """The number codec, or None when too few people hold anything but nulls."""
     texts, weights = _observed(stats)
     if written is not None:
-        rule = re.compile(TEXT_RULES[written[0].split(":")[0]])
-        conforming = [i for i, t in enumerate(texts) if rule.match(t)]
-        weights = weights[conforming]
-        texts = [texts[i] for i in conforming]
+        conforming = [i for i, t in enumerate(texts) if is_canonical(t, written[0])]
+        texts, weights = [texts[i] for i in conforming], weights[conforming]
     domain, scale, step = _domain(stats, texts, written)
+    others: dict[str, float] = _other_texts(stats, written, people)
+    if stats.type.startswith("decimal") and domain == "float":  # frequent values stay exact as text
+        heavy = _heavy(weights, people)
+        others = {texts[i]: float(weights[i]) for i in heavy}
+        rest = np.setdiff1d(np.arange(len(texts)), heavy)
+        texts, weights = [texts[i] for i in rest], weights[rest]
     values = _parsed(texts, stats.type, domain, scale, step, written)
     keep = np.isfinite(values) if domain == "float" else np.ones(len(values), bool)
     values, weights = _grouped(values[keep], weights[keep])
-    if not len(values) or weights.sum() < people:
-        return None
     cells = cells_of(values, weights, people)
-    if not len(cells.atoms) and not len(cells.low):
-        return None
     special = dict(zip(STATES, (stats.nulls, stats.nan, stats.plus, stats.minus), strict=True))
-    plain = (lambda a: tuple(int(v) for v in a)) if domain == "int" else (lambda a: tuple(float(v) for v in a))
     states = tuple(name for name, count in special.items() if count >= people)
-    others = _other_texts(stats, written, people)
+    if not (len(cells.atoms) or len(cells.low) or others or set(states) - {"null"}):
+        return None
     codec = ColumnCodec(
-        stats.name, stats.type, "number", states=states, texts=others,
-        atoms=plain(cells.atoms), low=plain(cells.low), high=plain(cells.high), bin_start=tuple(int(s) for s in cells.bin_start),
-        domain=domain, scale=scale, step=step, text=written[0] if written else "",
+        stats.name,
+        stats.type,
+        "number",
+        states=states,
+        texts=tuple(others),
+        atoms=_plain(cells.atoms, domain),
+        low=_plain(cells.low, domain),
+        high=_plain(cells.high, domain),
+        bin_start=tuple(int(s) for s in cells.bin_start),
+        domain=domain,
+        scale=scale,
+        step=step,
+        text=written[0] if written else "",
     )
     share = 1.0 if not stats.uncounted else stats.share
     masses = np.concatenate([cells.atom_rows, cells.bin_rows]) / share
-    rows = [*(special[s] for s in states), *(stats.counts.get(t, 0) for t in others), *np.rint(masses), 0]
+    rows = [*(special[s] for s in states), *others.values(), *np.rint(masses), 0]
     return replace(codec, coarse=coarse_map(codec, np.array(rows, np.int64)))
+
+
+def _plain(values: npt.NDArray[Any], domain: str) -> tuple[float, ...]:
+    return tuple(int(v) if domain == "int" else float(v) for v in values)
 
 
 def _observed(stats: ColumnStatistics) -> tuple[list[str], npt.NDArray[np.float64]]:
@@ -123,24 +149,41 @@ def _domain(stats: ColumnStatistics, texts: list[str], written: tuple[str, int] 
     if stats.type in ("float", "double"):
         scale = decimals_of(tuple(texts))
         largest = max((abs(float(t)) for t in texts if math.isfinite(float(t))), default=0.0)
-        return ("int", scale, 1) if scale is not None and stats.type == "double" and largest * 10**scale < 2**52 else ("float", 0, 1)
+        return (
+            ("int", scale, 1)
+            if scale is not None and stats.type == "double" and largest * 10**scale < 2**52
+            else ("float", 0, 1)
+        )
     if match := re.fullmatch(r"decimal\((\d+),(\d+)\)", stats.type):
-        return ("int", int(match[2]), 1) if int(match[1]) <= 18 else ("float", 0, 1)
+        scale = int(match[2])
+        small = int(match[1]) <= 18 or all(abs(Decimal(t).scaleb(scale)) < BEYOND for t in texts)
+        return ("int", scale, 1) if small else ("float", 0, 1)
     if stats.type.startswith("timestamp"):
         micros = np.array([np.datetime64(t, "us").astype(np.int64) for t in texts[:20_000]])
-        return "int", 0, next((s for s in (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000) if not np.any(micros % s)), 1)
+        return (
+            "int",
+            0,
+            next(
+                (s for s in (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000) if not np.any(micros % s)), 1
+            ),
+        )
     return "int", 0, 1
 
 
-def _parsed(texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None) -> npt.NDArray[Any]:
+def _parsed(
+    texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None
+) -> npt.NDArray[Any]:
     if written is not None and written[0] in TIME_FORMATS:
-        return np.array([np.datetime64(t.replace(" ", "T"), "D" if written[0] == "date" else "s") for t in texts]).astype(np.int64)
+        return np.array(
+            [np.datetime64(t.replace(" ", "T"), "D" if written[0] == "date" else "s") for t in texts]
+        ).astype(np.int64)
     if type_.startswith("timestamp"):
         return np.array([np.datetime64(t, "us") for t in texts], "datetime64[us]").astype(np.int64) // step
     if type_ == "date":
         return np.array([np.datetime64(t, "D") for t in texts], "datetime64[D]").astype(np.int64)
     if domain == "float":
-        return np.array(texts, dtype=float)
+        kind = np.float32 if type_ == "float" else np.float64
+        return np.array(texts, dtype=kind).astype(np.float64)
     if type_ in ("tinyint", "smallint", "int", "bigint"):
         return np.array([int(t) for t in texts], np.int64)
     return np.array([int(Decimal(t).scaleb(scale).to_integral_value()) if _finite(t) else 0 for t in texts], np.int64)
@@ -153,20 +196,23 @@ def _finite(text: str) -> bool:
         return False
 
 
-def _grouped(values: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+def _grouped(
+    values: npt.NDArray[Any], weights: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     unique, where = np.unique(values, return_inverse=True)
-    return unique, np.bincount(where, weights=weights, minlength=len(unique))
+    return unique, np.bincount(where, weights=weights, minlength=len(unique)).astype(np.float64)
 
 
-def _other_texts(stats: ColumnStatistics, written: tuple[str, int] | None, people: int) -> tuple[str, ...]:
+def _other_texts(stats: ColumnStatistics, written: tuple[str, int] | None, people: int) -> dict[str, float]:
+    """Frequent texts of a column of written numbers that are none, and their rows."""
     if written is None:
-        return ()
-    rule = re.compile(TEXT_RULES[written[0].split(":")[0]])
-    return tuple(v for v, n in stats.counts.items() if n >= people and not rule.match(v))[:MAX_ATOMS]
+        return {}
+    found = [(v, float(n)) for v, n in stats.counts.items() if n >= people and not is_canonical(v, written[0])]
+    return dict(found[:MAX_ATOMS])
 
 
 class Cells(NamedTuple):
-    """Atoms and cells of a numeric column in domain units, the first cell of each bin, and the rows of each atom and bin."""
+    """Atoms and cells of a numeric column in domain units, each bin's first cell, and the rows of atoms and bins."""
 
     atoms: npt.NDArray[Any]
     low: npt.NDArray[Any]
@@ -182,9 +228,7 @@ def cells_of(values: npt.NDArray[Any], weights: npt.NDArray[np.float64], people:
     Each atom and each cell holds at least `people` rows; the ends of the outer cells are the k-th smallest and largest
     of the values that are not atoms.
     """
-    least = people if len(values) <= MAX_ATOMS else max(people, 20, ATOM_SHARE * weights.sum())
-    heavy = np.flatnonzero(weights >= least)
-    heavy = np.sort(heavy[np.argsort(-weights[heavy], kind="stable")][:MAX_ATOMS])
+    heavy = _heavy(weights, people)
     rest = np.setdiff1d(np.arange(len(values)), heavy)
     atoms, atom_rows = values[heavy], weights[heavy]
     values, weights = values[rest], weights[rest]
@@ -208,6 +252,13 @@ def cells_of(values: npt.NDArray[Any], weights: npt.NDArray[np.float64], people:
     return Cells(atoms, low, high, starts, atom_rows, np.add.reduceat(rows, starts))
 
 
+def _heavy(weights: npt.NDArray[np.float64], people: int) -> npt.NDArray[np.int64]:
+    """Which values get a token of their own, in order: at most MAX_ATOMS of those that many people hold."""
+    least = people if len(weights) <= MAX_ATOMS else max(people, 20, ATOM_SHARE * weights.sum())
+    heavy = np.flatnonzero(weights >= least)
+    return np.sort(heavy[np.argsort(-weights[heavy], kind="stable")][:MAX_ATOMS])
+
+
 def _merged_small(cell: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], people: int) -> npt.NDArray[np.int64]:
     """Cells with fewer than `people` rows join their left neighbour (the first its right one)."""
     mass = np.bincount(cell, weights=weights)
@@ -229,8 +280,7 @@ def _written_as(stats: ColumnStatistics) -> tuple[str, int] | None:
     texts, weights = _observed(stats)
     total = weights.sum()
     for name in ("date", "datetime", "datetime-t", "integer", "fixed", "shortest"):
-        rule = re.compile(TEXT_RULES[name])
-        fitting = [i for i, t in enumerate(texts) if rule.match(t) and _canonical(t, name)]
+        fitting = [i for i, t in enumerate(texts) if is_canonical(t, name)]
         if weights[fitting].sum() < CONFORMING * total:
             continue
         places = {len(texts[i].partition(".")[2]) for i in fitting}
@@ -239,20 +289,6 @@ def _written_as(stats: ColumnStatistics) -> tuple[str, int] | None:
         scale = 0 if name in TIME_FORMATS else max(places)
         return (f"fixed:{scale}" if name == "fixed" else name), scale
     return None
-
-
-def _canonical(text: str, name: str) -> bool:
-    """Whether writing the number again gives the same text (leading zeros and trailing zeros do not)."""
-    if name in TIME_FORMATS:
-        try:
-            np.datetime64(text.replace(" ", "T"))
-        except ValueError:
-            return False
-        return True
-    whole, _, decimals = text.lstrip("-").partition(".")
-    if len(whole) > 1 and whole.startswith("0") or text.startswith("-") and not text.strip("-0."):
-        return False
-    return name == "fixed" or not decimals.endswith("0")
 
 
 # -- keys and formats ------------------------------------------------------------------------------------------------
@@ -273,14 +309,20 @@ def _recipe(stats: ColumnStatistics, method: str, people: int) -> dict[str, Any]
 
 
 def _integer_recipe(stats: ColumnStatistics) -> dict[str, Any]:
-    """New ids start at a power of ten above every real one, or count down from below zero where the type has no room."""
-    room = {"tinyint": 127, "smallint": 32_767, "int": 2**31 - 1}.get(stats.type, 2**63 - 1)
+    """New ids start at a power of ten above every real one, or count down from one below them where the type has no room.
+
+    Where it has none there either, ids are spread over the whole type: for 64 bits they as good as never meet a real one.
+    """
+    end = {"tinyint": 2**7, "smallint": 2**15, "int": 2**31, "bigint": 2**63}.get(stats.type, 10**18) - 1
     top = max(1, int(stats.high[0]) if len(stats.high) else 1)
     start = 10 ** len(str(top))
-    if start + max(10_000_000, 100 * stats.rows) <= room:
-        return {"kind": "integers", "start": start, "sign": 1}
-    bottom = min(0, int(stats.low[0]) if len(stats.low) else 0)
-    return {"kind": "integers", "start": bottom - 1, "sign": -1}
+    if start + max(10_000_000, 100 * stats.rows) <= end:
+        return {"kind": "integers", "start": start, "sign": 1, "room": end - start}
+    bottom = int(stats.low[0]) if len(stats.low) else 0
+    start = -1 if bottom >= 0 else -(10 ** len(str(-bottom)))
+    if start - 2 * stats.rows >= -end:
+        return {"kind": "integers", "start": start, "sign": -1, "room": end + start}
+    return {"kind": "spread", "room": end}
 
 
 def _patterns(stats: ColumnStatistics, unique: bool, people: int) -> list[dict[str, Any]]:
@@ -291,14 +333,14 @@ def _patterns(stats: ColumnStatistics, unique: bool, people: int) -> list[dict[s
     by_length: dict[int, list[str]] = {}
     for text in stats.sample:
         by_length.setdefault(len(text), []).append(text)
-    out = []
+    out: list[dict[str, Any]] = []
     for length, texts in sorted(by_length.items()):
         if len(texts) < people or length == 0:
             continue
         positions = [_characters([t[i] for t in texts], people) for i in range(length)]
         if unique:
             space = math.prod(len(p) for p in positions)
-            while space < 1_000_000 * max(1_000_000, stats.rows):
+            while space < max(10**9, 1_000 * stats.rows**2):
                 positions.append("0123456789")
                 space *= 10
         out.append({"weight": len(texts), "positions": positions})
@@ -307,7 +349,13 @@ def _patterns(stats: ColumnStatistics, unique: bool, people: int) -> list[dict[s
     return out
 
 
-CLASSES = ("0123456789", "0123456789abcdef", "0123456789ABCDEF", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+CLASSES = (
+    "0123456789",
+    "0123456789abcdef",
+    "0123456789ABCDEF",
+    "abcdefghijklmnopqrstuvwxyz",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+)
 
 
 def _characters(seen: list[str], people: int) -> str:
@@ -322,3 +370,27 @@ def _characters(seen: list[str], people: int) -> str:
             return known
     letters = "".join(c for c in CLASSES if set(c) & set(counts))
     return "".join(sorted(set(letters) | set(common))) or "0123456789"
+
+
+def coarse_map(column: ColumnCodec, counts: npt.NDArray[np.int64], at_most: int = 16) -> tuple[int, ...]:
+    """Value of the first token -> one of at most 16 coarse bins.
+
+    The most frequent single values keep a bin of their own (ties: the lower value), the bins of numbers are grouped in
+    order into equal masses, the rest shares one.
+    """
+    size = len(counts)
+    if size <= at_most:
+        return tuple(range(size))
+    out = np.full(size, at_most - 1)
+    bins_at = size - 1 - len(column.bin_start)
+    singles = np.arange(size) < bins_at
+    in_bins = counts[bins_at:-1]
+    groups = (
+        min(len(in_bins), max(2, round((at_most - 2) * in_bins.sum() / max(1, counts.sum())))) if len(in_bins) else 0
+    )
+    order = np.argsort(-np.where(singles, counts, -1), kind="stable")[: min(at_most - 1 - groups, int(singles.sum()))]
+    out[order] = np.arange(len(order))
+    if groups:
+        middle = np.cumsum(in_bins) - in_bins / 2
+        out[bins_at:-1] = len(order) + np.minimum((middle * groups / max(1, in_bins.sum())).astype(int), groups - 1)
+    return tuple(int(c) for c in out)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from twinlake.core.errors import ModelError, escaped
 from twinlake.core.seeds import derive, mix, permute, uniform
 
 UInt64 = npt.NDArray[np.uint64]
@@ -26,11 +27,21 @@ def regenerate(name: str, method: str, entity: str, recipe: dict[str, Any], row_
 
         # one key for all columns of a row, so that its name, gender and e-mail are of one person
         return DETECTORS[entity].fake(mix(row_ids, derive(seed, "person")))
-    if recipe["kind"] == "integers":
-        return pa.array(row_ids.astype(np.int64) * recipe.get("sign", 1) + recipe["start"]).cast(pa.string())
+    if recipe["kind"] in ("integers", "spread"):
+        return _integers(name, recipe, row_ids, derive(seed, name, "integers")).cast(pa.string())
     if recipe["kind"] == "words":
         return _words(recipe, row_ids, derive(seed, name, "words"))
     return _patterned(recipe["patterns"], row_ids, derive(seed, name, "pattern"), unique=method == "key")
+
+
+def _integers(name: str, recipe: dict[str, Any], row_ids: UInt64, seed: int) -> pa.Array:
+    if len(row_ids) and int(row_ids.max()) >= recipe["room"]:
+        raise ModelError(
+            f"column {escaped(name)!r}: its type has room for {recipe['room']:,} new ids; ask for fewer rows"
+        )
+    if recipe["kind"] == "spread":
+        return pa.array(permute(row_ids.astype(np.int64), recipe["room"], seed))
+    return pa.array(row_ids.astype(np.int64) * recipe["sign"] + recipe["start"])
 
 
 def _patterned(patterns: list[dict[str, Any]], row_ids: UInt64, seed: int, unique: bool) -> pa.Array:
@@ -61,7 +72,7 @@ def _fill(positions: list[str], row_ids: UInt64, seed: int, unique: bool) -> npt
 
 
 def _groups(positions: list[str]) -> list[list[str]]:
-    """Runs of positions whose space stays below 2^60; the first is the largest prefix, so that a permuted id fits it."""
+    """Runs of positions whose space stays below 2^60; the first is the largest prefix, so a permuted id fits it."""
     groups: list[list[str]] = [[]]
     space = 1
     for characters in positions:
@@ -81,6 +92,7 @@ def _words(recipe: dict[str, Any], row_ids: UInt64, seed: int) -> pa.Array:
     low, high = recipe["words"]
     count = (low + uniform(row_ids, seed) * (high - low + 1)).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
-    keys = np.repeat(row_ids, count) * np.uint64(1_000_003) + (np.arange(offsets[-1]) - np.repeat(offsets[:-1], count)).astype(np.uint64)
+    place = (np.arange(offsets[-1]) - np.repeat(offsets[:-1], count)).astype(np.uint64)
+    keys = np.repeat(row_ids, count) * np.uint64(1_000_003) + place
     drawn = words.take(pa.array((mix(keys, seed) % np.uint64(len(words))).astype(np.int64)))
     return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), drawn), " ")

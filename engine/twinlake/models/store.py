@@ -46,13 +46,19 @@ def check_model(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(f"{escaped(str(folder))} is no model folder: {MODEL_MANIFEST} is missing or damaged") from None
     if manifest.get("format") != FORMAT:
-        raise ModelError(f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}")
+        raise ModelError(
+            f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}"
+        )
     if set(entries) != set(FILES):
-        raise ModelError(f"{escaped(str(folder))} must hold {', '.join(FILES)}; its manifest names {', '.join(map(escaped, sorted(entries)))}")
+        raise ModelError(
+            f"{escaped(str(folder))} must hold {', '.join(FILES)}; its manifest names {', '.join(map(escaped, sorted(entries)))}"
+        )
     for name, entry in entries.items():
         file = folder / name
         if not file.is_file() or file_hash(file) != entry["sha256"]:
-            raise ModelError(f"{escaped(str(file))} is missing or was changed after training; copy the model again or retrain")
+            raise ModelError(
+                f"{name} in {escaped(str(folder))} is missing or was changed after training; copy the model again or retrain"
+            )
     return file_hash(folder / MODEL_MANIFEST)
 
 
@@ -69,7 +75,9 @@ def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], Tabular
     try:
         weights = load_file(root / "weights.safetensors")
     except (SafetensorError, OSError):
-        raise ModelError(f"{escaped(folder)}: weights.safetensors can't be read as safetensors; it is damaged or of another kind") from None
+        raise ModelError(
+            f"{escaped(folder)}: weights.safetensors can't be read as safetensors; it is damaged or of another kind"
+        ) from None
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
     try:

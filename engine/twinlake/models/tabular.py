@@ -13,7 +13,7 @@ by putting the given columns first. This file holds the network and its training
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,17 +38,17 @@ class TabularSettings:
     token_dropout: float = 0.05
 
 
-SIZES = {"s": TabularSettings(8, 32, 0, 0.2, 0.05), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
+SIZES = {"s": TabularSettings(8, 32, 0), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
+FEW_ROWS = 20_000
 
 
 def settings_for(size: str, rows: int, sizes: tuple[int, ...]) -> TabularSettings:
     """The settings of `size`; auto looks at rows and tokens: tables with many finely binned numbers need width."""
-    if size != "auto":
-        return SIZES[size]
-    if rows < 1_500:
-        return SIZES["s"]
-    wide = sum(s > 48 for s in sizes)
-    return SIZES["l"] if wide >= 8 and rows >= 10_000 else SIZES["m"]
+    if size == "auto":
+        fine = sum(s > 48 for s in sizes)
+        size = "s" if rows < 1_500 else "l" if fine >= 8 and rows >= 10_000 else "m"
+    few = rows < FEW_ROWS  # few rows are soon known by heart: hide more of them
+    return replace(SIZES[size], dropout=0.25, token_dropout=0.1) if few else SIZES[size]
 
 
 class TabularNetwork(nn.Module):

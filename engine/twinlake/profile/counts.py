@@ -94,12 +94,13 @@ class TokenCounts:
             with np.load(Path(path), allow_pickle=False) as held:
                 names = json.loads(str(held["names"]))
                 cuts = np.cumsum(held["sizes"])[:-1]
+                some = len(held["sizes"]) > 0
                 listed = None if names["listed"] is None else tuple((int(a), int(b)) for a, b in names["listed"])
                 return cls(
                     int(held["rows"]),
                     tuple(names["columns"]),
-                    tuple(np.split(held["single"], cuts)),
-                    tuple(np.split(held["coarse"], cuts)),
+                    tuple(np.split(held["single"], cuts)) if some else (),
+                    tuple(np.split(held["coarse"], cuts)) if some else (),
                     held["pairs"],
                     tuple(tuple(column) for column in names["labels"]),
                     listed,

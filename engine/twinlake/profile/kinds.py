@@ -10,34 +10,53 @@ import numpy as np
 from twinlake.profile.statistics import ColumnStatistics
 from twinlake.profile.types import Kind
 
-KEY_WORDS = {"id", "ids", "key", "no", "nr", "num", "number", "code", "uuid", "guid", "index", "ref", "reference", "pk", "sk", "rowid", "identifier"}
+KEY_WORDS = {
+    "id",
+    "ids",
+    "key",
+    "no",
+    "nr",
+    "num",
+    "number",
+    "code",
+    "uuid",
+    "guid",
+    "index",
+    "ref",
+    "reference",
+    "pk",
+    "sk",
+    "rowid",
+    "identifier",
+}
 INTEGRAL = ("tinyint", "smallint", "int", "bigint")
 MIN_KEY_ROWS = 20
 NUMERIC_TEXT = 0.98
 MANY = 128
 
 
-def kind_of(stats: ColumnStatistics) -> Kind:
-    """The kind of a column. Uniqueness of large columns is an estimate here; the caller verifies it exactly."""
+def kind_of(stats: ColumnStatistics, unique: bool | None = None) -> Kind:
+    """The kind of a column. `unique` says whether no value comes twice; None takes the estimate of large columns."""
+    unique = _looks_unique(stats) if unique is None else unique
     if stats.non_null == 0:
         return "empty"
     if _is_opaque(stats.type):
         return "opaque"
-    if stats.nulls == 0 and stats.distinct == 1:
+    if stats.nulls == 0 and stats.distinct == 1 and stats.counts:  # no counts: NaN or an infinity alone
         return "constant"
     if stats.type in ("date", "timestamp", "timestamp_ntz"):
         return "datetime"
     if stats.type == "boolean":
         return "category"
     if stats.type == "string":
-        return _kind_of_text(stats)
-    if _looks_unique(stats) and _is_integral(stats.type) and (_key_header(stats.name) or _dense(stats)):
+        return _kind_of_text(stats, unique)
+    if unique and _is_integral(stats.type) and (_key_header(stats.name) or _dense(stats)):
         return "key"
     return "number"
 
 
-def _kind_of_text(stats: ColumnStatistics) -> Kind:
-    if _looks_unique(stats) and stats.spaces_mean < 1 and (stats.length_max or 0) <= 64:
+def _kind_of_text(stats: ColumnStatistics, unique: bool) -> Kind:
+    if unique and not stats.formats.get("decimal") and stats.spaces_mean < 1 and (stats.length_max or 0) <= 64:
         return "key"
     if stats.distinct > MANY:
         if stats.formats.get("integer", 0.0) + stats.formats.get("decimal", 0.0) >= NUMERIC_TEXT:
@@ -67,7 +86,7 @@ def _key_header(name: str) -> bool:
 
 
 def _dense(stats: ColumnStatistics) -> bool:
-    return bool(len(stats.low) and stats.high[0] - stats.low[0] + 1 <= 1.5 * stats.rows)
+    return bool(len(stats.low) and int(stats.high[0]) - int(stats.low[0]) + 1 <= 1.5 * stats.rows)
 
 
 def _is_opaque(type_: str) -> bool:
@@ -89,8 +108,8 @@ def decimals_of(texts: tuple[str, ...], at_most: int = 9) -> int | None:
     return most
 
 
-def time_text(value: float, type_: str) -> str:
-    """A date (days) or timestamp (microseconds since 1970, UTC) as ISO 8601 text; years beyond Python's as numpy writes them."""
+def time_text(value: int, type_: str) -> str:
+    """A date (days) or timestamp (microseconds since 1970, UTC) as ISO 8601 text; numpy knows years beyond Python's."""
     if type_ == "date":
         return str(np.datetime64(int(value), "D"))
     text = str(np.datetime64(int(value), "us"))

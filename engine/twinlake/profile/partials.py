@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 
 from twinlake.core.seeds import derive, generator, mix
 
+Numbers = npt.NDArray[Any]
+"""Integers and times as int64 (days, microseconds), other numbers as float64. Both cross Spark as 64-bit words."""
 MINIMA = 2048
 MAX_TEXT = 64
 FORMATS = {
@@ -32,9 +34,10 @@ FORMATS = {
 _BYTE_TABLE = generator(derive(0, "text hash")).integers(0, 2**64, size=(256, 256), dtype=np.uint64)
 
 PARTIAL_DDL = (
-    "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, deviations double, lengths bigint, "
-    "length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, hashes array<bigint>, low array<double>, high array<double>, "
-    "values array<string>, counts array<bigint>, uncounted bigint, sample array<string>, keys array<bigint>"
+    "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, deviations double, "
+    "lengths bigint, length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, hashes array<bigint>, "
+    "low array<bigint>, high array<bigint>, values array<string>, counts array<bigint>, uncounted bigint, "
+    "sample array<string>, keys array<bigint>"
 )
 
 
@@ -68,8 +71,8 @@ class _State:
     length_max: int = -1
     formats: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FORMATS), np.int64))
     hashes: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    low: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    high: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    low: Numbers = field(default_factory=lambda: np.empty(0))
+    high: Numbers = field(default_factory=lambda: np.empty(0))
     counts: dict[str, int] = field(default_factory=dict)
     uncounted: int = 0
     sample: list[str | None] = field(default_factory=list)
@@ -88,13 +91,19 @@ def is_time(kind: pa.DataType) -> bool:
 
 def is_opaque(kind: pa.DataType) -> bool:
     """Types that are not looked into: binary, nested, intervals."""
-    return not (is_numeric(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return not (
+        is_numeric(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    )
 
 
 def as_text(array: pa.Array) -> pa.Array:
     """Values as canonical text: what `from_text` reads back exactly. Times in UTC, -0.0 as 0.0."""
     if pa.types.is_timestamp(array.type):
-        array = array.cast(pa.int64()).cast(pa.timestamp("us")) if array.type.unit == "us" else array.cast(pa.timestamp("us"))
+        array = (
+            array.cast(pa.int64()).cast(pa.timestamp("us"))
+            if array.type.unit == "us"
+            else array.cast(pa.timestamp("us"))
+        )
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))
     return array.cast(pa.string())
@@ -115,7 +124,7 @@ def text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
     offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
     data = array.buffers()[2]
     if data is None or offsets[-1] == offsets[0]:
-        return np.zeros(len(array), np.uint64)
+        return mix(np.zeros(len(array), np.uint64), 2)
     raw = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     lengths = np.diff(offsets)
     position = np.arange(len(raw)) - np.repeat(offsets[:-1] - offsets[0], lengths)
@@ -146,7 +155,9 @@ def collect(batches: Iterable[pa.RecordBatch], keys: int, limits: Limits) -> Ite
         yield _row(position, state, limits)
 
 
-def _update(state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64], sampled: npt.NDArray[np.int64], limits: Limits) -> None:
+def _update(
+    state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64], sampled: npt.NDArray[np.int64], limits: Limits
+) -> None:
     state.rows += len(array)
     state.nulls += array.null_count
     if is_opaque(array.type) or array.null_count == len(array):
@@ -172,14 +183,21 @@ def _update_numbers(state: _State, array: pa.Array, limits: Limits) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(finite.mean())
             new = (len(finite), mean, float(np.square(finite - mean).sum()))
-            state.finite, state.mean, state.deviations = merge_moments((state.finite, state.mean, state.deviations), new)
-    state.low = _smallest(np.concatenate([state.low, finite]), limits.people)
-    state.high = -_smallest(-np.concatenate([state.high, finite]), limits.people)
+            state.finite, state.mean, state.deviations = merge_moments(
+                (state.finite, state.mean, state.deviations), new
+            )
     exact = array.drop_null()
-    if pa.types.is_floating(exact.type) or pa.types.is_decimal(exact.type):
-        bits = (values + 0.0).view(np.uint64) if pa.types.is_floating(exact.type) else text_hashes(as_text(exact))
+    if pa.types.is_floating(exact.type):
+        ordered, bits = finite, (values + 0.0).view(np.uint64)
+    elif pa.types.is_decimal(exact.type):
+        ordered, bits = finite, text_hashes(as_text(exact))
     else:
-        bits = exact.cast(pa.int32() if pa.types.is_date(exact.type) else exact.type).cast(pa.int64(), safe=False).to_numpy().view(np.uint64)
+        if pa.types.is_date(exact.type):
+            exact = exact.cast(pa.int32())
+        ordered = exact.cast(pa.int64(), safe=False).to_numpy()
+        bits = ordered.view(np.uint64)
+    state.low = smallest(np.concatenate([state.low.astype(ordered.dtype), ordered]), limits.people)
+    state.high = largest(np.concatenate([state.high.astype(ordered.dtype), ordered]), limits.people)
     state.hashes = _minima(state.hashes, mix(bits, 3))
 
 
@@ -193,7 +211,9 @@ def _update_text(state: _State, texts: pa.Array) -> None:
     values, counts = counted.field("values"), counted.field("counts").to_numpy()
     state.spaces += int((pc.count_substring(values, " ").to_numpy() * counts).sum())
     for number, pattern in enumerate(FORMATS.values()):
-        state.formats[number] += int(counts[pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False)].sum())
+        state.formats[number] += int(
+            counts[pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False)].sum()
+        )
 
 
 def _count(state: _State, array: pa.Array, limits: Limits) -> None:
@@ -209,7 +229,9 @@ def _count(state: _State, array: pa.Array, limits: Limits) -> None:
         if text is not None:
             state.counts[text] = state.counts.get(text, 0) + count
     if len(state.counts) > 2 * room:
-        kept = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[: 0 if is_numeric(array.type) else room])
+        kept = dict(
+            sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[: 0 if is_numeric(array.type) else room]
+        )
         state.uncounted += sum(state.counts.values()) - sum(kept.values())
         state.counts = kept
 
@@ -232,8 +254,14 @@ def merge_moments(a: tuple[int, float, float], b: tuple[int, float, float]) -> t
     return count, a[1] + step * b[0] / count, a[2] + b[2] + step * step * a[0] * b[0] / count
 
 
-def _smallest(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+def smallest(values: Numbers, count: int) -> Numbers:
+    """The `count` smallest values, ascending."""
     return np.sort(values if len(values) <= count else np.partition(values, count - 1)[:count])
+
+
+def largest(values: Numbers, count: int) -> Numbers:
+    """The `count` largest values, descending."""
+    return np.sort(values if len(values) <= count else np.partition(values, -count)[-count:])[::-1]
 
 
 def _minima(kept: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -244,9 +272,26 @@ def _minima(kept: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.ND
 
 def _row(position: int, state: _State, limits: Limits) -> dict[str, Any]:
     return {
-        "column": position, "rows": state.rows, "nulls": state.nulls, "nan": state.nan, "plus": state.plus, "minus": state.minus,
-        "finite": state.finite, "mean": state.mean, "deviations": state.deviations, "lengths": state.lengths, "length_min": state.length_min,
-        "length_max": state.length_max, "spaces": state.spaces, "formats": state.formats.tolist(), "hashes": state.hashes.view(np.int64).tolist(),
-        "low": state.low.tolist(), "high": state.high.tolist(), "values": list(state.counts), "counts": list(state.counts.values()),
-        "uncounted": state.uncounted, "sample": state.sample, "keys": state.keys,
+        "column": position,
+        "rows": state.rows,
+        "nulls": state.nulls,
+        "nan": state.nan,
+        "plus": state.plus,
+        "minus": state.minus,
+        "finite": state.finite,
+        "mean": state.mean,
+        "deviations": state.deviations,
+        "lengths": state.lengths,
+        "length_min": state.length_min,
+        "length_max": state.length_max,
+        "spaces": state.spaces,
+        "formats": state.formats.tolist(),
+        "hashes": state.hashes.view(np.int64).tolist(),
+        "low": state.low.view(np.int64).tolist(),
+        "high": state.high.view(np.int64).tolist(),
+        "values": list(state.counts),
+        "counts": list(state.counts.values()),
+        "uncounted": state.uncounted,
+        "sample": state.sample,
+        "keys": state.keys,
     }

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,8 +40,8 @@ def profile_table(df: DataFrame, split: Split | None = None, min_people: int = 1
     train = keyed.where(f"NOT {HOLDOUT}") if split.fraction > 0 else keyed
     limits = limits_for(rows, len(columns), min_people, derive(split.seed, "profile sample"), SAMPLE, 20_000)
     entries = summarize(train, as_they_are, columns, 2, limits, partial(_publish, min_people=min_people))
-    found = [_read(text) for text in entries]
-    return Profile(found[0].rows, min_people, tuple(_verified(df, found)))
+    columns = _verified(df, [json.loads(text) for text in entries])
+    return Profile(columns[0].rows, min_people, tuple(columns))
 
 
 def _publish(stats: ColumnStatistics, min_people: int) -> str:
@@ -49,50 +49,61 @@ def _publish(stats: ColumnStatistics, min_people: int) -> str:
     kind = kind_of(stats)
     low = stats.low[min_people - 1] if len(stats.low) >= min_people else None
     high = stats.high[min_people - 1] if len(stats.high) >= min_people else None
+    enough = stats.non_null >= min_people
     shown = partial(time_text, type_=stats.type)
     times = kind == "datetime" and stats.type != "string"
-    numbers = np.sort(np.array([float(t) for t in stats.sample], dtype=float)) if kind == "number" and stats.type != "string" else np.empty(0)
+    numbers = (
+        np.sort(np.array([float(t) for t in stats.sample], dtype=float))
+        if kind == "number" and stats.type != "string"
+        else np.empty(0)
+    )
     if low is not None and high is not None and len(numbers):
         numbers = np.clip(numbers[np.isfinite(numbers)], low, high)
     # a quantile of few rows is some person's value
     quantiles = tuple(float(np.quantile(numbers, q)) for q in QUANTILES) if len(numbers) >= 20 * min_people else ()
-    top = () if kind in ("key", "text") else tuple((v, n) for v, n in list(stats.counts.items())[:TOP] if n >= min_people)
-    entry = ColumnProfile(
-        stats.name, stats.type, stats.nullable, kind, stats.rows, stats.nulls, stats.distinct, stats.nan, stats.plus, stats.minus,
-        None if low is None else shown(low) if times else float(low),
-        None if high is None else shown(high) if times else float(high),
-        None if times else stats.mean, None if times else stats.std, quantiles,
-        decimals_of(stats.sample) if kind == "number" else None,
-        stats.length_min, stats.length_max, stats.length_mean, stats.formats, top,
+    top = (
+        () if kind in ("key", "text") else tuple((v, n) for v, n in list(stats.counts.items())[:TOP] if n >= min_people)
     )
-    return json.dumps({**asdict(entry), "distinct_exact": stats.distinct_exact})
+    entry = ColumnProfile(
+        stats.name,
+        stats.type,
+        stats.nullable,
+        kind,
+        stats.rows,
+        stats.nulls,
+        stats.distinct,
+        stats.nan,
+        stats.plus,
+        stats.minus,
+        None if low is None else shown(low) if times else low.item(),
+        None if high is None else shown(high) if times else high.item(),
+        None if times or low is None else stats.mean,
+        None if times or low is None else stats.std,
+        quantiles,
+        decimals_of(stats.sample) if kind == "number" else None,
+        stats.length_min if enough else None,
+        stats.length_max if enough else None,
+        stats.length_mean if enough else None,
+        stats.formats if enough else {},
+        top,
+    )
+    return json.dumps({"entry": asdict(entry), "certain": stats.distinct_exact, "otherwise": kind_of(stats, unique=False)})
 
 
-def _read(text: str) -> ColumnProfile:
-    raw = json.loads(text)
-    raw.pop("distinct_exact")
+def _read(raw: dict[str, Any]) -> ColumnProfile:
     return ColumnProfile(**{**raw, "quantiles": tuple(raw["quantiles"]), "top": tuple((v, n) for v, n in raw["top"])})
 
 
-def _verified(df: DataFrame, found: list[ColumnProfile]) -> list[ColumnProfile]:
+def _verified(df: DataFrame, found: list[dict[str, Any]]) -> list[ColumnProfile]:
     """Unique columns are told by a sketch first; those above its exact size are verified by an exact count."""
-    from dataclasses import replace
-
     from pyspark.sql import functions as F
 
-    from twinlake.profile.partials import MINIMA
-
-    doubtful = [c for c in found if c.kind == "key" and c.distinct >= MINIMA]
-    if not doubtful:
-        return found
-    column = [F.col(quoted(c.name)) for c in doubtful]
-    exact = df.agg(F.count(F.lit(1)), *[F.count_distinct(c) for c in column]).toArrow().to_pylist()
-    values = list(exact[0].values())
-    unique = {c.name for c, n in zip(doubtful, values[1:], strict=True) if n == values[0]}
-    fallback = {"string": "text"}
-    return [
-        c if c not in doubtful
-        else replace(c, distinct=c.rows) if c.name in unique
-        else replace(c, kind=fallback.get(c.type, "number"))
-        for c in found
-    ]
+    columns = [_read(f["entry"]) for f in found]
+    doubtful = [i for i, c in enumerate(columns) if c.kind == "key" and not found[i]["certain"]]
+    if doubtful:
+        counted = [F.count_distinct(F.col(quoted(columns[i].name))) for i in doubtful]
+        rows, *exact = df.agg(F.count(F.lit(1)), *counted).toArrow().to_pylist()[0].values()
+        for i, distinct in zip(doubtful, exact, strict=True):
+            kind = "key" if distinct == rows else found[i]["otherwise"]
+            columns[i] = replace(columns[i], kind=kind, distinct=min(distinct, columns[i].rows))
+    return columns

@@ -16,11 +16,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from twinlake.profile.partials import FORMATS, MINIMA, PARTIAL_DDL, Limits, collect, merge_moments
+from twinlake.profile.partials import (
+    FORMATS,
+    MINIMA,
+    PARTIAL_DDL,
+    Limits,
+    Numbers,
+    collect,
+    largest,
+    merge_moments,
+    smallest,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+WHOLE = ("tinyint", "smallint", "int", "bigint", "date", "timestamp", "timestamp_ntz")
 MERGED_DDL = "column int, payload string"
 SAMPLE_CELLS = 3_000_000
 
@@ -30,8 +41,8 @@ class ColumnStatistics:
     """All that a pass learned of one column. Holds raw values: never published as it is.
 
     `counts` maps values (canonical text) to their rows, most frequent first, and is complete if `uncounted` is 0.
-    `low` and `high` are the k smallest (ascending) and k largest (descending) finite numbers. `sample` holds the texts of
-    non-null values of rows chosen by key, in key order; `share` is the share of rows chosen.
+    `low` and `high` are the k smallest (ascending) and k largest (descending) finite numbers, integers and times exactly.
+    `sample` holds the texts of non-null values of rows chosen by key, in key order; `share` is the share of rows chosen.
     """
 
     name: str
@@ -51,8 +62,8 @@ class ColumnStatistics:
     formats: dict[str, float]
     distinct: int
     distinct_exact: bool
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
+    low: Numbers
+    high: Numbers
     counts: dict[str, int]
     uncounted: int
     sample: tuple[str, ...]
@@ -91,13 +102,17 @@ def limits_for(rows: int, columns: int, people: int, seed: int, sample: int, val
     return Limits(values, min(values, 4_096), people, min(1.0, sample / max(1, rows)), seed)
 
 
-def summarize(source: DataFrame, before: Batches, columns: tuple[Column, ...], keys: int, limits: Limits, finish: Finish) -> list[str]:
+def summarize(
+    source: DataFrame, before: Batches, columns: tuple[Column, ...], keys: int, limits: Limits, finish: Finish
+) -> list[str]:
     """What `finish` makes of each column's statistics, in column order.
 
     `source` is mapped through `before` (rows of `source` -> batches whose first `keys` columns are keys, the first of them
     the int64 row key, then `columns`). `before` and `finish` are module-level functions or partials of them.
     """
-    partials = source.mapInArrow(partial(_partials, before=before, keys=keys, limits=limits), PARTIAL_DDL)
+    # by position: mapInArrow fails on names with dots or backticks
+    named = source.toDF(*[f"c{position}" for position in range(len(source.columns))])
+    partials = named.mapInArrow(partial(_partials, before=before, keys=keys, limits=limits), PARTIAL_DDL)
     merged = partials.groupBy("column").applyInArrow(_merger(columns, limits, finish), MERGED_DDL).toArrow()
     found = dict(zip(merged.column("column").to_pylist(), merged.column("payload").to_pylist(), strict=True))
     empty = [finish(merge_column(c, [], limits)) if i not in found else found[i] for i, c in enumerate(columns)]
@@ -109,14 +124,23 @@ def as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from batches
 
 
-def _partials(batches: Iterable[pa.RecordBatch], before: Batches, keys: int, limits: Limits) -> Iterator[pa.RecordBatch]:
+def _partials(
+    batches: Iterable[pa.RecordBatch], before: Batches, keys: int, limits: Limits
+) -> Iterator[pa.RecordBatch]:
     schema = _partial_schema()
     for row in collect(before(batches), keys, limits):
         yield pa.RecordBatch.from_pylist([row], schema=schema)
 
 
 def _partial_schema() -> pa.Schema:
-    kinds = {"int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(), "array<bigint>": pa.list_(pa.int64()), "array<double>": pa.list_(pa.float64()), "array<string>": pa.list_(pa.string())}
+    kinds = {
+        "int": pa.int32(),
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+        "array<bigint>": pa.list_(pa.int64()),
+        "array<double>": pa.list_(pa.float64()),
+        "array<string>": pa.list_(pa.string()),
+    }
     pairs = [part.split(" ") for part in PARTIAL_DDL.split(", ")]
     return pa.schema([(name, kinds[kind]) for name, kind in pairs])
 
@@ -134,7 +158,10 @@ def _merger(columns: tuple[Column, ...], limits: Limits, finish: Finish) -> Call
 
 def merge_column(column: Column, rows: list[dict[str, Any]], limits: Limits) -> ColumnStatistics:
     """One column's statistics from its partial rows, the same in whatever order they come."""
-    total = {name: sum(r[name] for r in rows) for name in ("rows", "nulls", "nan", "plus", "minus", "lengths", "spaces", "uncounted")}
+    total = {
+        name: sum(r[name] for r in rows)
+        for name in ("rows", "nulls", "nan", "plus", "minus", "lengths", "spaces", "uncounted")
+    }
     moments = (0, 0.0, 0.0)
     counts: dict[str, int] = {}
     for row in rows:
@@ -149,20 +176,34 @@ def merge_column(column: Column, rows: list[dict[str, Any]], limits: Limits) -> 
     formats = np.sum([r["formats"] for r in rows], axis=0) if rows else np.zeros(len(FORMATS))
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kept = ranked[: limits.values]
+    ordered = np.int64 if column.type in WHOLE else np.float64
     return ColumnStatistics(
-        column.name, column.type, column.nullable, total["rows"], total["nulls"], total["nan"], total["plus"], total["minus"],
+        column.name,
+        column.type,
+        column.nullable,
+        total["rows"],
+        total["nulls"],
+        total["nan"],
+        total["plus"],
+        total["minus"],
         _number(moments[1]) if moments[0] else None,
         _number(float(np.sqrt(moments[2] / (moments[0] - 1)))) if moments[0] > 1 else None,
         min(r["length_min"] for r in rows) if texts else None,
         max(r["length_max"] for r in rows) if texts else None,
         _number(total["lengths"] / non_null) if texts and non_null else None,
         total["spaces"] / non_null if non_null else 0.0,
-        {name: _number(float(n) / non_null) or 0.0 for name, n in zip(FORMATS, formats, strict=True) if n} if texts else {},
-        distinct, exact,
-        np.sort(_joined(rows, "low", np.float64))[: limits.people],
-        -np.sort(-_joined(rows, "high", np.float64))[: limits.people],
-        dict(kept), total["uncounted"] + sum(n for _, n in ranked[limits.values :]),
-        tuple(sample[i] for i in order), limits.share, column.extra,
+        {name: _number(float(n) / non_null) or 0.0 for name, n in zip(FORMATS, formats, strict=True) if n}
+        if texts
+        else {},
+        distinct,
+        exact,
+        smallest(_joined(rows, "low", np.int64).view(ordered), limits.people),
+        largest(_joined(rows, "high", np.int64).view(ordered), limits.people),
+        dict(kept),
+        total["uncounted"] + sum(n for _, n in ranked[limits.values :]),
+        tuple(sample[i] for i in order),
+        limits.share,
+        column.extra,
     )
 
 

@@ -53,7 +53,11 @@ def _warnings(names: list[str]) -> list[str]:
         looks.setdefault(unicodedata.normalize("NFKC", name), []).append(name)
         if any(unicodedata.category(ch) == "Cf" for ch in name):
             out.append(f"column {escaped(name)!r} holds an invisible character; it is kept as it is")
-    out += [f"columns look the same: {', '.join(repr(n.encode('unicode_escape').decode()) for n in same)}" for same in looks.values() if len(same) > 1]
+    out += [
+        f"columns look the same: {', '.join(repr(n.encode('unicode_escape').decode()) for n in same)}"
+        for same in looks.values()
+        if len(same) > 1
+    ]
     return out
 
 
@@ -73,10 +77,14 @@ def parse_table_name(name: str) -> tuple[str, ...]:
         if position == len(name):
             break
         if name[position] != ".":
-            raise TableError(f"source.table {escaped(name)!r}: unexpected {escaped(name[position])!r} at character {position + 1}; parts are joined by dots")
+            raise TableError(
+                f"source.table {escaped(name)!r}: unexpected {escaped(name[position])!r} at character {position + 1}; parts are joined by dots"
+            )
         position += 1
     if len(parts) > 3:
-        raise TableError(f"source.table {escaped(name)!r} has {len(parts)} parts ({', '.join(map(escaped, parts))}); 1 to 3 are allowed")
+        raise TableError(
+            f"source.table {escaped(name)!r} has {len(parts)} parts ({', '.join(map(escaped, parts))}); 1 to 3 are allowed"
+        )
     return tuple(parts)
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,7 +28,14 @@ from twinlake.core.errors import CommitError, DataError, TwinlakeError, escaped
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FAULT_POINTS = ("after-part-write", "after-part-row", "after-all-parts", "after-renames", "after-manifest", "after-publish")
+FAULT_POINTS = (
+    "after-part-write",
+    "after-part-row",
+    "after-all-parts",
+    "after-renames",
+    "after-manifest",
+    "after-publish",
+)
 MANIFEST = "_manifest.json"  # Spark, pyarrow and pandas read the folder as one table: they skip names that start with _
 MODEL_MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
@@ -54,7 +62,9 @@ def fault_point(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_tasks(spark: SparkSession, numbers: Iterable[int], tasks: int | None, work: Callable[[int], Iterator[dict[str, Any]]]) -> list[dict[str, Any]]:
+def run_tasks(
+    spark: SparkSession, numbers: Iterable[int], tasks: int | None, work: Callable[[int], Iterator[dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """Runs `work(number)` on executors, spread over `tasks` Spark tasks (default: one a number); returns its dicts.
 
     `work` must be a module-level function or a partial of one. What it yields must stay small: it comes to the driver.
@@ -65,12 +75,16 @@ def run_tasks(spark: SparkSession, numbers: Iterable[int], tasks: int | None, wo
     if not todo:
         return []
     count = max(1, min(tasks or len(todo), len(todo)))
-    plan = spark.range(0, len(todo), 1, count).select(F.element_at(F.lit(todo), (F.col("id") + 1).cast("int")).alias("number"))
+    plan = spark.range(0, len(todo), 1, count).select(
+        F.element_at(F.lit(todo), (F.col("id") + 1).cast("int")).alias("number")
+    )
     rows = plan.mapInArrow(_task(work), ROW_DDL).toArrow()
     return [json.loads(row) for row in rows.column(0).to_pylist()]
 
 
-def _task(work: Callable[[int], Iterator[dict[str, Any]]]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _task(
+    work: Callable[[int], Iterator[dict[str, Any]]],
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
@@ -91,11 +105,13 @@ class PartWriter:
 
     def __init__(self, staging: Path, number: int, schema: pa.Schema) -> None:
         self._staging, self._number, self.rows = staging, number, 0
-        self._stem = f"part-{number:05d}-{_attempt()}"
+        self._stem = f"part-{number:05d}-{attempt_name()}"
         self._temporary = staging / f".{self._stem}.tmp"
         with self._refusals():
             self._handle = open(self._temporary, "wb")
-            self._writer = pq.ParquetWriter(self._handle, schema, compression="zstd", compression_level=1, version="2.6")
+            self._writer = pq.ParquetWriter(
+                self._handle, schema, compression="zstd", compression_level=1, version="2.6"
+            )
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends rows."""
@@ -129,7 +145,13 @@ class PartWriter:
             ) from None
 
 
-def write_part(staging: Path, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch], facts: Callable[[], dict[str, Any]] = dict) -> Part:
+def write_part(
+    staging: Path,
+    number: int,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    facts: Callable[[], dict[str, Any]] = dict,
+) -> Part:
     """Writes one part of `batches`; `facts` is called after the last of them."""
     writer = PartWriter(staging, number, schema)
     for batch in batches:
@@ -151,6 +173,13 @@ def finished_parts(staging: Path) -> dict[int, Part]:
     return found
 
 
+def drop_part(staging: Path, number: int) -> None:
+    """Removes every attempt of a part: manifest rows first, so that none names a missing file as whole."""
+    for suffix in (".json", ".parquet"):
+        for file in staging.glob(f"part-{number:05d}*{suffix}"):
+            file.unlink()
+
+
 def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> list[Part]:
     """Makes the parts 0..`parts`-1 of `staging` the content of `final`, in one rename. Errors: CommitError, DataError."""
     fault_point("after-all-parts")
@@ -166,34 +195,54 @@ def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> li
         named.append(Part(number, file, part.rows, part.bytes, part.sha256, part.facts))
         write_text(staging / f"part-{number:05d}.json", json.dumps(asdict(named[-1])))
     fault_point("after-renames")
-    keep = {f"part-{number:05d}.parquet" for number in range(parts)} | {extra for part in named for extra in part.facts.get("files", [])}
+    extras = sorted({extra for part in named for extra in part.facts.get("files", [])})
+    listed = [
+        {"file": name, "bytes": (staging / name).stat().st_size, "sha256": file_hash(staging / name)} for name in extras
+    ]
+    manifest = {
+        "format": 1,
+        "rows": sum(p.rows for p in named),
+        **facts,
+        "parts": [asdict(p) for p in named],
+        "files": listed,
+    }
+    write_text(staging / MANIFEST, json.dumps(manifest, indent=1))
+    fault_point("after-manifest")
+    return publish_staged(staging, final)
+
+
+def publish_staged(staging: Path, final: Path) -> list[Part]:
+    """The last steps of `publish`, for a staging folder whose manifest is written: drops what it does not name, renames."""
+    manifest = read_manifest(staging)
+    keep = {MANIFEST, *(entry["file"] for entry in (*manifest["parts"], *manifest["files"]))}
     for file in list(staging.iterdir()):
         if file.name not in keep:
             file.unlink()
-    extras = sorted(keep - {part.file for part in named})
-    listed = [{"file": name, "bytes": (staging / name).stat().st_size, "sha256": file_hash(staging / name)} for name in extras]
-    manifest = {"format": 1, "rows": sum(p.rows for p in named), **facts, "parts": [asdict(p) for p in named], "files": listed}
-    write_text(staging / MANIFEST, json.dumps(manifest, indent=1))
     write_text(staging / SUCCESS, "")
-    fault_point("after-manifest")
     replace_folder(staging, final)
     fault_point("after-publish")
-    return named
+    return [Part(**part) for part in manifest["parts"]]
+
+
+def is_whole(folder: Path, job: str) -> bool:
+    """Whether `folder` has the manifest of this very job and every file that it names, unchanged."""
+    return (folder / MANIFEST).is_file() and read_manifest(folder).get("job") == job and not verify_folder(folder)
 
 
 def replace_folder(staging: Path, final: Path) -> None:
     """Renames `staging` to `final`; an older `final` that is ours is removed. Errors: CommitError for foreign files."""
     if final.exists():
         if any(final.iterdir()) and not any((final / m).is_file() for m in (MANIFEST, MODEL_MANIFEST)):
-            raise CommitError(f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it")
-        old = final.with_name(f".{final.name}.old")
+            raise CommitError(
+                f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it"
+            )
+    old = final.with_name(f".{final.name}.old")
+    if final.exists():
         shutil.rmtree(old, ignore_errors=True)
         final.rename(old)
-        staging.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        staging.rename(final)
+    staging.rename(final)
     sync(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -202,7 +251,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError):
-        raise DataError(f"{escaped(str(folder))} has no readable {MANIFEST}: it was not published by twinlake, or was damaged") from None
+        raise DataError(
+            f"{escaped(str(folder))} has no readable {MANIFEST}: it was not published by twinlake, or was damaged"
+        ) from None
     return manifest
 
 
@@ -251,9 +302,11 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _attempt() -> int:
-    """The task attempt, so that two attempts of one task never write the same file."""
+def attempt_name() -> str:
+    """A file name's part that no other attempt has: not of this task, and not of a run that died and whose last task
+    still writes (task numbers start again at 0 with every driver)."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    return context.taskAttemptId() if context is not None else os.getpid()
+    task = context.taskAttemptId() if context is not None else 0
+    return f"{task}-{os.getpid()}-{time.time_ns():x}"

@@ -22,6 +22,7 @@ from twinlake.core.errors import CommitError, ConfigError, DataError, escaped
 from twinlake.tables.parts import write_text
 
 MARKER = "run.json"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -100,32 +101,43 @@ class RunFolder:
 
 
 def open_folder(root: str | Path) -> RunFolder:
-    """The run folder at `root`, made if missing. Errors: ConfigError for a foreign or unwritable folder."""
+    """The run folder at `root`, made if missing; `locked` marks it as ours. Errors: ConfigError for a foreign or unwritable folder."""
     path = Path(root).absolute()
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir {escaped(str(path))} is a file; give a folder")
-    if path.is_dir() and any(path.iterdir()) and not (path / MARKER).is_file():
-        raise ConfigError(f"run.dir {escaped(str(path))} holds files that are not of a run; choose another folder or empty it")
+    if path.is_dir() and not (path / MARKER).is_file() and any(not _is_ours(file.name) for file in path.iterdir()):
+        raise ConfigError(
+            f"run.dir {escaped(str(path))} holds files that are not of a run; choose another folder or empty it"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(path)
-        if not (path / MARKER).is_file():
-            folder.update(format=1)
-        folder.private.mkdir(mode=0o700, exist_ok=True)
-        os.chmod(folder.private, 0o700)
+        if folder.private.is_dir():
+            os.chmod(folder.private, 0o700)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(0, "permission denied")
     except OSError as error:
         raise ConfigError(f"run.dir {escaped(str(path))} can't be written: {error.strerror}; set run.dir") from None
     return folder
 
 
+def _is_ours(name: str) -> bool:
+    """What a run that is just starting, or was killed then, may have put in the folder before its marker."""
+    return name in (LOCK, MARKER) or name.startswith(f".{MARKER}.")
+
+
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Holds the folder for this process. Errors: CommitError when another process has it."""
-    with open(folder.root / ".lock", "w") as handle:
+    """Holds the folder for this process, and marks a new one as ours. Errors: CommitError when another process has it."""
+    with open(folder.root / LOCK, "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CommitError(f"another run is writing {escaped(str(folder.root))}; wait for it, or set another run.dir") from None
+            raise CommitError(
+                f"another run is writing {escaped(str(folder.root))}; wait for it, or set another run.dir"
+            ) from None
+        if not (folder.root / MARKER).is_file():
+            folder.update(format=1)
         yield
 
 

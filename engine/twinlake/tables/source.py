@@ -23,7 +23,17 @@ from twinlake.tables.names import check_names, parse_table_name, quoted
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".orc": "orc"}
+SUFFIXES = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".orc": "orc",
+}
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,17 @@ def checked(spark: SparkSession, df: DataFrame, name: str, config: SourceConfig 
     """`df` narrowed by `columns` and `where`, its names and types checked. Errors: TableError, ConfigError."""
     config = config or SourceConfig()
     if df.isStreaming:
-        raise TableError(f"{escaped(name)} is a streaming frame; a twin is made of a bounded table: read it with spark.read")
+        raise TableError(
+            f"{escaped(name)} is a streaming frame; a twin is made of a bounded table: read it with spark.read"
+        )
     with spark_errors(f"source {escaped(name)}"):
         names = df.columns
         if config.columns is not None:
             for wanted in config.columns:
                 if wanted not in names:
-                    raise ConfigError(f"source.columns: no column {escaped(wanted)!r}{nearest(wanted, names)}; the table has {len(names)} columns")
+                    raise ConfigError(
+                        f"source.columns: no column {escaped(wanted)!r}{nearest(wanted, names)}; the table has {len(names)} columns"
+                    )
             df = df.select(*[df[quoted(c)] for c in config.columns])
         warnings = check_names(df.columns, spark.conf.get("spark.sql.caseSensitive") == "true")
         df = _with_known_types(df)
@@ -125,23 +139,36 @@ def check_request(config: Config, run_dir: Path) -> None:
     Errors: ConfigError.
     """
     if config.privacy.unit is not None:
-        raise ConfigError("privacy.unit is not supported yet: people are counted as rows; to keep one person's rows on one side set holdout.by")
+        raise ConfigError(
+            "privacy.unit is not supported yet: people are counted as rows; to keep one person's rows on one side set holdout.by"
+        )
     for name, path in (("source.path", config.source.path), ("holdout.source", config.holdout.source)):
         local = local_path(path) if path else None
-        for target_name, target in (("run.dir", run_dir), ("output.path", local_path(config.output.path) if config.output.path else None)):
+        for target_name, target in (
+            ("run.dir", run_dir),
+            ("output.path", local_path(config.output.path) if config.output.path else None),
+        ):
             if local is None or target is None:
                 continue
             a, b = local.resolve(), target.resolve()
             if a == b or a in b.parents or b in a.parents:
-                raise ConfigError(f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; choose a folder apart from it")
+                raise ConfigError(
+                    f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; choose a folder apart from it"
+                )
 
 
 def _with_known_types(df: DataFrame) -> DataFrame:
     """Void columns become strings that hold nulls only; every other type is kept."""
     from pyspark.sql import types as T
 
-    void = [f.name for f in df.schema.fields if isinstance(f.dataType, T.NullType)]
-    return df.withColumns({quoted(n): df[quoted(n)].cast("string") for n in void}) if void else df
+    fields = df.schema.fields
+    if not any(isinstance(f.dataType, T.NullType) for f in fields):
+        return df
+    columns = [df[quoted(f.name)] for f in fields]
+    void = [isinstance(f.dataType, T.NullType) for f in fields]
+    return df.select(
+        *[c.cast("string").alias(f.name) if v else c for c, f, v in zip(columns, fields, void, strict=True)]
+    )
 
 
 def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFrame:
@@ -154,9 +181,15 @@ def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFram
         reader = reader.options(**config.options)
     if format_ == "csv":
         separator = config.options.get("sep", "\t" if path.endswith((".tsv", ".tab")) else ",")
-        reader = reader.option("header", config.options.get("header", "true")).option("inferSchema", config.options.get("inferSchema", "true")).option("sep", separator)
+        reader = (
+            reader.option("header", config.options.get("header", "true"))
+            .option("inferSchema", config.options.get("inferSchema", "true"))
+            .option("sep", separator)
+        )
         if local is not None and config.options.get("header", "true") == "true":
-            _check_csv_header(local, separator)
+            _check_header(spark, _csv_header(local, separator))
+    if format_ == "parquet" and local is not None:
+        _check_header(spark, _parquet_header(local))
     with spark_errors(f"source {escaped(path)}"):
         df = reader.load(str(local.resolve()) if local is not None else path)
         _ = df.schema
@@ -186,7 +219,9 @@ def _format_of(path: str, local: Path | None) -> str:
         for suffix in reversed(Path(name).suffixes):
             if suffix.lower() in SUFFIXES:
                 return SUFFIXES[suffix.lower()]
-    raise TableError(f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc")
+    raise TableError(
+        f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc"
+    )
 
 
 def _near_path(local: Path) -> str:
@@ -196,11 +231,32 @@ def _near_path(local: Path) -> str:
         return "; the folder does not exist either"
 
 
-def _check_csv_header(local: Path, separator: str) -> None:
-    """Spark renames duplicate and empty header cells silently; they are refused before it can."""
+def _check_header(spark: SparkSession, names: list[str]) -> None:
+    """Of a CSV file Spark silently renames columns that clash or have no name; of a Parquet file it doesn't say which."""
+    check_names(names, spark.conf.get("spark.sql.caseSensitive") == "true")
+
+
+def _data_files(local: Path) -> list[Path]:
+    if local.is_file():
+        return [local]
+    return sorted(p for p in local.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+
+
+def _parquet_header(local: Path) -> list[str]:
+    """The column names of the first file; a file that can't be read is left to Spark."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(_data_files(local)[0]).names)
+    except (pa.ArrowException, OSError, IndexError):
+        return ["?"]
+
+
+def _csv_header(local: Path, separator: str) -> list[str]:
     import gzip
 
-    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+    files = _data_files(local)
     if not files:
         raise TableError(f"{escaped(str(local))} holds no data file")
     opener: Any = gzip.open if files[0].suffix == ".gz" else open
@@ -208,7 +264,7 @@ def _check_csv_header(local: Path, separator: str) -> None:
         header = next(csv.reader([handle.readline(1_000_000)], delimiter=separator), [])
     if not header:
         raise TableError(f"{escaped(str(files[0]))} is empty; a CSV file needs a header line")
-    check_names(header, case_sensitive=False)
+    return header
 
 
 def _snapshot(local: Path) -> str:
@@ -232,7 +288,9 @@ def spark_errors(what: str) -> Iterator[None]:
         if own := _own_error(str(error)):
             raise DataError(f"{what}: {own}") from None
         user = isinstance(error, (AnalysisException, ParseException))
-        raise (TableError if user else DataError)(f"{what}: Spark refused it with {condition}{_hint(condition)}") from None
+        raise (TableError if user else DataError)(
+            f"{what}: Spark refused it with {condition}{_hint(condition)}"
+        ) from None
 
 
 def _own_error(text: str) -> str | None:

@@ -39,7 +39,9 @@ def stages_to_run(folder: RunFolder, stages: Iterable[Stage[Context]], config: C
     for stage in line:
         if not stale:
             chain = fingerprint(stage.name, stage.settings(config, folder), chain)
-            stale = not folder.stage_done(stage.name, chain) or any(not (folder / w).exists() for w in stage.writes if not w.startswith("private/"))
+            stale = not folder.stage_done(stage.name, chain) or any(
+                not (folder / w).exists() for w in stage.writes if not w.startswith("private/")
+            )
         if stale:
             todo.append(stage)
     for stage in reversed(line):
@@ -49,7 +51,14 @@ def stages_to_run(folder: RunFolder, stages: Iterable[Stage[Context]], config: C
     return [stage for stage in line if stage in todo]
 
 
-def run_stages(folder: RunFolder, stages: Iterable[Stage[Context]], todo: list[Stage[Context]], config: Config, context: Context, progress: Progress) -> dict[str, str]:
+def run_stages(
+    folder: RunFolder,
+    stages: Iterable[Stage[Context]],
+    todo: list[Stage[Context]],
+    config: Config,
+    context: Context,
+    progress: Progress,
+) -> dict[str, str]:
     """Runs `todo` in order and records each; returns stage -> "done" or "unchanged"."""
     chain = ""
     status = {}

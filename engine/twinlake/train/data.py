@@ -43,7 +43,9 @@ class Shards:
 def open_shards(folder: str | Path) -> Shards:
     """The shards that models/encode.py published. Errors: DataError."""
     manifest = json.loads((Path(folder) / "manifest.json").read_text())
-    arrays = tuple(np.load(Path(folder) / s["file"], mmap_mode="r", allow_pickle=False) for s in manifest["shards"] if s["rows"])
+    arrays = tuple(
+        np.load(Path(folder) / s["file"], mmap_mode="r", allow_pickle=False) for s in manifest["shards"] if s["rows"]
+    )
     if not arrays:
         raise DataError("there are no encoded rows to train on")
     return Shards(arrays, np.cumsum([0, *(len(a) for a in arrays[:-1])]), sum(map(len, arrays)))

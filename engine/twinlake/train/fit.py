@@ -28,10 +28,12 @@ from twinlake.models.sampler import TabularSampler, calibrate
 from twinlake.models.store import drawable_of, save_model
 from twinlake.models.tabular import choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
+from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
+from twinlake.tables.parts import file_hash, write_text
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.cluster import ray_cluster
 from twinlake.train.data import open_shards
-from twinlake.train.loop import Plan, marginals, train_worker
+from twinlake.train.loop import Plan, failure_file, marginals, train_worker
 
 MIN_ROWS = 10
 MIN_STEPS = 400
@@ -86,7 +88,7 @@ def _plan(codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: Mo
     modelled = [c for c, slots in enumerate(codec.slots) if slots]
     batch = max(1, min(max(256, min(8_192, rows // 64)), max(16, rows // 8)))
     train_rows = max(1, rows - max(1, min(50_000, round(rows * 0.05))))
-    epochs = min(60.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
+    epochs = min(40.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
     steps = math.ceil(epochs * train_rows / batch)
     steps = max(MIN_STEPS if train.epochs == "auto" else 1, steps)
     return Plan(
@@ -121,7 +123,8 @@ def _run(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    work.mkdir(parents=True, exist_ok=True)
+    _start_over_if_changed(plan, work)
+    failure_file(plan).unlink(missing_ok=True)
     with ray_cluster(train.ray_address, verbose) as resources:
         gpu = resources.get("GPU", 0.0) > 0 if train.use_gpu == "auto" else train.use_gpu
         slots = int(resources.get("GPU" if gpu else "CPU", 1.0))
@@ -142,6 +145,8 @@ def _run(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose
                 result = trainer.fit()
             except Exception as error:
                 raise ModelError(_reason(error)) from None
+        if failure_file(plan).is_file():
+            raise ModelError(failure_file(plan).read_text())
         if result.checkpoint is None:
             raise ModelError("training ended without a checkpoint; run again with --verbose to see the workers' logs")
         with result.checkpoint.as_directory() as folder:
@@ -150,6 +155,16 @@ def _run(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose
             shutil.copytree(folder, kept)
     state = json.loads((work / "best" / "state.json").read_text())
     return _History(state["history"], state)
+
+
+def _start_over_if_changed(plan: Plan, work: Path) -> None:
+    """Checkpoints of another training (settings, seed or shards) must not be resumed."""
+    now = json.dumps([asdict(plan), file_hash(Path(plan.shards) / SHARDS_MANIFEST)], sort_keys=True)
+    file = work / "plan.json"
+    if not file.is_file() or file.read_text() != now:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        write_text(file, now)
 
 
 def _reason(error: Exception) -> str:

@@ -53,7 +53,8 @@ class Plan:
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """The train function of one worker (top level, so that Ray ships it by name). Errors: ModelError on a NaN loss."""
+    """The train function of one worker (top level, so that Ray ships it by name). A loss that is not a number
+    ends the training, with the reason in `failure_file`."""
     import ray.train
     import ray.train.torch
 
@@ -64,17 +65,34 @@ def train_worker(config: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     shards = open_shards(plan.shards)
     schedule = Schedule(shards.rows, plan.seed, plan.batch)
-    network = TabularNetwork(plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(marginals(shards, plan)), plan.seed)
+    network = TabularNetwork(
+        plan.sizes,
+        np.array(plan.parents),
+        TabularSettings(**plan.settings),
+        log_marginals(marginals(shards, plan)),
+        plan.seed,
+    )
     network.to(device)
-    wrapped = nn.parallel.DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None) if world > 1 else network
+    wrapped = (
+        nn.parallel.DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+        if world > 1
+        else network
+    )
     state = _State(network, plan)
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             state.restore(Path(folder))
     started = time.monotonic() - state.seconds
     while not state.finished:
-        loss = _steps(wrapped, network, state, plan, schedule, shards, rank, world, device)
-        state.after_check(loss, _validate(network, state, plan, schedule, shards, rank, world, device), time.monotonic() - started)
+        try:
+            loss = _steps(wrapped, network, state, plan, schedule, shards, rank, world, device)
+        except ModelError as error:  # a retry would end the same way: the driver is told, and the workers end in peace
+            if rank == 0:
+                failure_file(plan).write_text(str(error))
+            return
+        state.after_check(
+            loss, _validate(network, state, plan, schedule, shards, rank, world, device), time.monotonic() - started
+        )
         state.finished |= _past(plan.max_seconds, time.monotonic() - started, world, device)
         metrics = state.history[-1]
         with tempfile.TemporaryDirectory() as folder:
@@ -87,6 +105,11 @@ def train_worker(config: dict[str, Any]) -> None:
             ray.train.report({**metrics, "finished": state.finished}, checkpoint=saved)
 
 
+def failure_file(plan: Plan) -> Path:
+    """Where a worker leaves the reason why training can't go on."""
+    return Path(plan.progress).with_suffix(".failed")
+
+
 class _State:
     """What a checkpoint holds: weights, their moving average, the best average so far, the optimizer, where we are."""
 
@@ -94,7 +117,9 @@ class _State:
         self.network, self.plan = network, plan
         matrices = [p for p in network.parameters() if p.dim() > 1 and p.shape[-2] > 1]
         others = [p for p in network.parameters() if not (p.dim() > 1 and p.shape[-2] > 1)]
-        self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 1e-4}, {"params": others, "weight_decay": 0.0}], lr=plan.rate)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": 1e-4}, {"params": others, "weight_decay": 0.0}], lr=plan.rate
+        )
         self.average = {n: p.detach().clone() for n, p in network.named_parameters()}
         self.best = {n: p.clone() for n, p in self.average.items()}
         self.best_loss, self.waited, self.step, self.seconds = math.inf, 0, 0, 0.0
@@ -123,7 +148,16 @@ class _State:
         self.seconds = seconds
         self.finished = self.step >= plan.steps or self.waited >= plan.patience
         rows = self.step * plan.batch
-        self.history.append({"step": self.step, "steps": plan.steps, "rows": rows, "train_loss": train_loss, "validation_loss": loss, "seconds": round(seconds, 2)})
+        self.history.append(
+            {
+                "step": self.step,
+                "steps": plan.steps,
+                "rows": rows,
+                "train_loss": train_loss,
+                "validation_loss": loss,
+                "seconds": round(seconds, 2),
+            }
+        )
 
     def save(self, folder: Path) -> None:
         """Writes safetensors and JSON; nothing that runs code on loading."""
@@ -132,7 +166,9 @@ class _State:
         for number, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": v for k, v in entry.items()}
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, folder / "state.safetensors")
-        facts = {k: getattr(self, k) for k in ("best_loss", "waited", "step", "seconds", "order", "finished", "history")}
+        facts = {
+            k: getattr(self, k) for k in ("best_loss", "waited", "step", "seconds", "order", "finished", "history")
+        }
         (folder / "state.json").write_text(json.dumps(facts))
 
     def restore(self, folder: Path) -> None:
@@ -155,7 +191,15 @@ class _State:
 
 
 def _steps(
-    wrapped: nn.Module, network: TabularNetwork, state: _State, plan: Plan, schedule: Schedule, shards: Shards, rank: int, world: int, device: torch.device
+    wrapped: nn.Module,
+    network: TabularNetwork,
+    state: _State,
+    plan: Plan,
+    schedule: Schedule,
+    shards: Shards,
+    rank: int,
+    world: int,
+    device: torch.device,
 ) -> float:
     """Trains up to the next validation; the mean loss of this worker's rows, nats a row."""
     checks = [round(plan.steps * (i + 1) / plan.checks) for i in range(plan.checks)]
@@ -166,7 +210,9 @@ def _steps(
         draws = generator(derive(plan.seed, "step"), state.step)
         mine = slice(rank, None, world)
         ranks = torch.from_numpy(random_ranks(len(index), plan, state.order, draws)[mine]).to(device)
-        dropped = torch.from_numpy(draws.random((len(index), len(plan.sizes) * (1 + plan.settings["hidden"])), dtype=np.float32)[mine]).to(device)
+        dropped = torch.from_numpy(
+            draws.random((len(index), len(plan.sizes) * (1 + plan.settings["hidden"])), dtype=np.float32)[mine]
+        ).to(device)
         tokens = torch.from_numpy(shards.take(index[mine]).astype(np.int64)).to(device)
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(state.step, plan.steps)
@@ -180,10 +226,13 @@ def _steps(
                 loss = wrapped(tokens[part], ranks[part], dropped[part]).sum() * (world / len(index))
                 loss.backward()
             total += float(loss.detach()) * len(index) / world
-        if not math.isfinite(total):
-            raise ModelError(f"the loss is not a number at step {state.step}; lower model.size, or report this table's profile")
         seen += len(tokens)
-        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        # judged by the averaged gradient, which all workers share: they stop at the same step
+        if not math.isfinite(float(norm)):
+            raise ModelError(
+                f"the loss is not a number at step {state.step}; lower model.size, or report this table's profile"
+            )
         state.optimizer.step()
         state.step += 1
         state.update_average()
@@ -197,7 +246,13 @@ def random_ranks(rows: int, plan: Plan, canonical: int, draws: np.random.Generat
     columns = sorted(plan.orders[0])
     straight = np.array([position[c] for c in columns], float)
     keys[draws.random(rows) < 0.5] = straight / len(straight)
-    by_token = np.concatenate([np.tile(keys[:, i : i + 1], (1, len(plan.slots[c]))) + np.arange(len(plan.slots[c])) * 1e-9 for i, c in enumerate(columns)], axis=1)
+    by_token = np.concatenate(
+        [
+            np.tile(keys[:, i : i + 1], (1, len(plan.slots[c]))) + np.arange(len(plan.slots[c])) * 1e-9
+            for i, c in enumerate(columns)
+        ],
+        axis=1,
+    )
     return np.argsort(np.argsort(by_token, axis=1, kind="stable"), axis=1, kind="stable")
 
 
@@ -208,7 +263,14 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _validate(
-    network: TabularNetwork, state: _State, plan: Plan, schedule: Schedule, shards: Shards, rank: int, world: int, device: torch.device
+    network: TabularNetwork,
+    state: _State,
+    plan: Plan,
+    schedule: Schedule,
+    shards: Shards,
+    rank: int,
+    world: int,
+    device: torch.device,
 ) -> list[float]:
     """Mean loss of the averaged weights on the validation rows, nats a row; of each candidate order at 60% of the steps."""
     first_past = state.step >= 0.6 * plan.steps and not any(h["step"] >= 0.6 * plan.steps for h in state.history)
@@ -249,7 +311,11 @@ def _load(network: TabularNetwork, tensors: dict[str, Tensor]) -> None:
 def marginals(shards: Shards, plan: Plan) -> list[npt.NDArray[np.float64]]:
     """The share of each value of each token among the rows (among 2 million of them at most)."""
     counts = [np.zeros(size) for size in plan.sizes]
-    index = np.arange(shards.rows) if shards.rows <= COUNT_ROWS else permute(np.arange(COUNT_ROWS), shards.rows, derive(plan.seed, "marginals"))
+    index = (
+        np.arange(shards.rows)
+        if shards.rows <= COUNT_ROWS
+        else permute(np.arange(COUNT_ROWS), shards.rows, derive(plan.seed, "marginals"))
+    )
     for start in range(0, len(index), 100_000):
         tokens = shards.take(index[start : start + 100_000])
         for t, count in enumerate(counts):

@@ -81,7 +81,7 @@ def _staged(keyed: DataFrame, train_staging: Path, holdout_staging: Path) -> tup
     from pyspark.sql.pandas.types import to_arrow_schema
 
     schema = type(keyed.schema)(keyed.schema.fields[2:])
-    arrow = to_arrow_schema(schema).with_metadata({SPARK_SCHEMA: schema.json()})
+    arrow = to_arrow_schema(schema, timezone="UTC").with_metadata({SPARK_SCHEMA: schema.json()})
     named = keyed.toDF(*[f"c{i}" for i in range(len(keyed.columns))])
     write = partial(_write, schema=arrow, folders=(str(train_staging), str(holdout_staging)))
     written = named.mapInArrow(write, WRITTEN_DDL).agg(F.sum("train"), F.sum("holdout")).toArrow().to_pylist()

@@ -1,0 +1,100 @@
+"""Numbers and times as they are written: text and decimals to integers of a grid, and back to the very same characters.
+
+A way of writing is a name: integer, fixed:<places>, shortest, date, datetime, datetime-t. Only text that this module
+would write itself is read. Knows nothing of tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TEXT_RULES = {
+    "integer": r"^-?[0-9]{1,15}$",
+    "shortest": r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$",
+    "fixed": r"^-?[0-9]{1,15}\.[0-9]{1,9}$",
+    "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+    "datetime": r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$",
+    "datetime-t": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$",
+}
+TIME_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%d %H:%M:%S", "datetime-t": "%Y-%m-%dT%H:%M:%S"}
+DAY = 86_400
+BEYOND = 2**62
+
+
+def is_canonical(text: str, way: str) -> bool:
+    """Whether writing the number or time again gives the same text (leading and trailing zeros, "-0" do not)."""
+    name = way.split(":", maxsplit=1)[0]
+    if not re.match(TEXT_RULES[name], text):
+        return False
+    if name in TIME_FORMATS:
+        try:
+            np.datetime64(text.replace(" ", "T"))
+        except ValueError:
+            return False
+        return True
+    whole, _, decimals = text.lstrip("-").partition(".")
+    if (len(whole) > 1 and whole.startswith("0")) or (text.startswith("-") and not text.strip("-0.")):
+        return False
+    return name == "fixed" or not decimals.endswith("0")
+
+
+def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Texts as integers of the grid, and which of them are written that way (the rest is 0)."""
+    fitting = pc.match_substring_regex(array, TEXT_RULES[way.split(":", maxsplit=1)[0]]).fill_null(False)
+    safe = pc.if_else(fitting, array, pa.scalar(None, array.type))
+    if way in TIME_FORMATS:
+        parsed = pc.strptime(safe, format=TIME_FORMATS[way], unit="s", error_is_null=True).cast(pa.int64())
+        whole = parsed.fill_null(0).to_numpy(zero_copy_only=False) // (DAY if way == "date" else 1)
+        return whole // step, parsed.is_valid().to_numpy(zero_copy_only=False)
+    numbers = safe.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+    ok = fitting.to_numpy(zero_copy_only=False) & (np.abs(numbers) * 10.0**scale < 2**53)
+    whole = np.rint(np.where(ok, numbers, 0.0) * 10.0**scale).astype(np.int64)
+    again = write_texts(whole, way, scale, step)
+    return whole, ok & pc.equal(again, array).fill_null(False).to_numpy(zero_copy_only=False)
+
+
+def write_texts(whole: npt.NDArray[np.int64], way: str, scale: int, step: int) -> pa.Array:
+    """Integers of the grid as texts."""
+    if way in TIME_FORMATS:
+        seconds = whole * step * (DAY if way == "date" else 1)
+        return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), format=TIME_FORMATS[way])
+    if not scale:
+        return pa.array(whole).cast(pa.string())
+    text = _plain(write_decimals(whole, scale, pa.decimal128(38, scale)), scale)
+    return text if way.startswith("fixed") else pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
+
+
+def _plain(decimals: pa.Array, scale: int) -> pa.Array:
+    """Arrow writes small decimals with an exponent (1E-7); those are few, and written by Python."""
+    text = decimals.cast(pa.string())
+    if not pc.any(pc.match_substring(text, "E")).as_py():
+        return text
+    return pa.array([f"{value:.{scale}f}" for value in decimals.to_pylist()], pa.string())
+
+
+def read_decimals(array: pa.Array) -> npt.NDArray[np.int64]:
+    """The unscaled integers of decimals (0 for nulls), at most 2^62 in size: the 128-bit words are read directly."""
+    words = np.frombuffer(array.buffers()[1], np.int64)[2 * array.offset : 2 * (array.offset + len(array))]
+    low, high = words[0::2], words[1::2]
+    whole = np.where(high == low >> 63, np.clip(low, -BEYOND, BEYOND), np.where(high < 0, -BEYOND, BEYOND))
+    return np.where(array.is_valid().to_numpy(zero_copy_only=False), whole, 0)
+
+
+def write_decimals(whole: npt.NDArray[np.int64], scale: int, kind: pa.DataType) -> pa.Array:
+    """Integers of 10^-scale as decimals of type `kind`, exactly: the 128-bit words are written directly."""
+    words = np.empty((len(whole), 2), np.int64)
+    words[:, 0], words[:, 1] = whole, whole >> 63
+    wide = pa.Array.from_buffers(pa.decimal128(38, scale), len(whole), [None, pa.py_buffer(words.tobytes())])
+    return wide.cast(kind)
+
+
+def floats_as_decimals(value: npt.NDArray[np.float64], kind: pa.DataType) -> pa.Array:
+    """Floats as decimals of type `kind`, kept within what it can hold."""
+    most = np.nextafter(10.0 ** (kind.precision - kind.scale), 0.0)
+    return pa.array(np.clip(value, -most, most)).cast(kind, safe=False)

@@ -1,0 +1,82 @@
+"""The same rows on two executor JVMs as drawn directly, for any number of tasks; little comes to the driver."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from twinlake.generate.model import Model
+from twinlake.tables.parts import part_files, read_manifest
+
+ROWS = 300_000
+
+
+@pytest.fixture(scope="module")
+def expected(random_model: Path, drawn_directly: Any) -> pa.Table:
+    return drawn_directly(random_model, ROWS)
+
+
+@pytest.mark.parametrize("partitions", [1, 7, 64])
+def test_parts_are_the_same_for_any_number_of_tasks(
+    spark: Any,
+    random_model: Path,
+    expected: pa.Table,
+    content_hash: Any,
+    publish_twin: Any,
+    tmp_path: Path,
+    partitions: int,
+) -> None:
+    before = spark.conf.getAll
+    publish_twin(spark, random_model, tmp_path, ROWS, partitions)
+    out = tmp_path / "synthetic"
+    assert content_hash(out) == content_hash(expected)
+    assert read_manifest(out)["rows"] == ROWS
+    assert not (tmp_path / ".staging-synthetic").exists()
+    assert spark.conf.getAll == before
+
+
+def test_lazy_rows_are_the_same_for_any_number_of_partitions(
+    spark: Any, random_model: Path, expected: pa.Table, tmp_path: Path
+) -> None:
+    """Hashed where the rows are made: the driver takes at most 32 MB."""
+    file = tmp_path / "expected.parquet"
+    pq.write_table(expected, file, row_group_size=ROWS)
+    wanted = _hash_of_rows(spark.read.parquet(str(file)))
+    model = Model.load(random_model)
+    for partitions in (1, 7, 64):
+        frame = model.generate(spark, ROWS, partitions=partitions)
+        assert _hash_of_rows(frame) == wanted
+    assert _hash_of_rows(model.generate(spark, ROWS, seed=8)) != wanted
+
+
+def test_two_executors_made_the_parts(spark: Any, random_model: Path, publish_twin: Any, tmp_path: Path) -> None:
+    """Each part's file is named by its attempt and the process that wrote it; the published names say nothing of it."""
+    from functools import partial
+
+    from twinlake.generate.blocks import Job, make_part, part_count
+    from twinlake.models.store import check_model
+    from twinlake.tables.parts import run_tasks
+
+    job = Job(str(random_model), check_model(random_model), 100_000, 7, {})
+    staging = tmp_path / ".staging-synthetic"
+    staging.mkdir()
+    rows = run_tasks(spark, range(part_count(job.rows)), None, partial(make_part, job=job, staging=str(staging)))
+    assert sum(r["rows"] for r in rows) == job.rows
+    assert len({f.stem.split("-")[3] for f in staging.glob("part-*.parquet")}) >= 2
+    publish_twin(spark, random_model, tmp_path / "other", 100_000)
+    assert [Path(f).name for f in part_files(tmp_path / "other" / "synthetic")] == [
+        f"part-{n:05d}.parquet" for n in range(part_count(100_000))
+    ]
+
+
+def _hash_of_rows(frame: Any) -> str:
+    from pyspark.sql import functions as F
+
+    hashes = frame.select(F.xxhash64(*[F.col(c) for c in frame.columns]).alias("hash")).toArrow()
+    assert hashes.num_rows == ROWS
+    return hashlib.sha256(hashes["hash"].combine_chunks().to_numpy().tobytes()).hexdigest()

@@ -1,0 +1,182 @@
+"""Which rows a training step sees, and what a step does, without Ray: order, averages, checkpoints, slices of workers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from twinlake.core.errors import DataError
+from twinlake.core.seeds import generator
+from twinlake.models.tabular import TabularNetwork, TabularSettings
+from twinlake.train import loop
+from twinlake.train.data import Schedule, Shards, open_shards
+
+SIZES = (4, 3, 5)
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(10_007, 256), (1_000, 999), (40, 16), (13, 64)])
+def test_each_row_is_seen_once_an_epoch(rows: int, batch: int) -> None:
+    schedule = Schedule(rows, 5, batch)
+    validation = schedule.validation()
+    assert len(set(validation.tolist())) == schedule.validation_rows == max(1, round(rows * 0.05))
+    steps = -(-3 * schedule.train_rows // batch)
+    seen = np.concatenate([schedule.step(step) for step in range(steps)])
+    for epoch in range(3):
+        once = seen[epoch * schedule.train_rows : (epoch + 1) * schedule.train_rows]
+        assert sorted([*once.tolist(), *validation.tolist()]) == list(range(rows))
+    first, second = seen[: schedule.train_rows], seen[schedule.train_rows : 2 * schedule.train_rows]
+    assert (first != second).any()
+
+
+def test_workers_slices_are_the_global_batch() -> None:
+    schedule = Schedule(1_003, 8, 100)
+    for world in (1, 2, 3, 7):
+        slices = [schedule.step(4)[rank::world] for rank in range(world)]
+        assert sorted(np.concatenate(slices).tolist()) == sorted(schedule.step(4).tolist())
+    assert (Schedule(1_003, 9, 100).step(4) != schedule.step(4)).any()
+
+
+def test_rows_are_taken_from_shards_of_any_size(tmp_path: Path) -> None:
+    tokens = generator(2).integers(0, 4, (503, 3)).astype(np.uint16)
+    entries = []
+    for number, (start, stop) in enumerate([(0, 1), (1, 1), (1, 490), (490, 503)]):
+        np.save(tmp_path / f"shard-{number:05d}.npy", tokens[start:stop])
+        entries.append({"file": f"shard-{number:05d}.npy", "rows": stop - start})
+    (tmp_path / "manifest.json").write_text(json.dumps({"shards": entries}))
+    shards = open_shards(tmp_path)
+    assert shards.rows == 503
+    index = generator(3).permutation(503)
+    assert (shards.take(index) == tokens[index]).all()
+    (tmp_path / "manifest.json").write_text(json.dumps({"shards": entries[1:2]}))
+    with pytest.raises(DataError):
+        open_shards(tmp_path)
+
+
+def plan_of(steps: int = 12, batch: int = 64) -> loop.Plan:
+    everything = list(range(len(SIZES)))
+    return loop.Plan(
+        "unused",
+        "unused",
+        SIZES,
+        tuple((t,) for t in everything),
+        [everything] * len(SIZES),
+        [everything, everything[::-1]],
+        asdict(TabularSettings(4, 8, 1)),
+        6,
+        batch,
+        steps,
+        3e-3,
+        3,
+        4,
+        None,
+    )
+
+
+def shards_of(rows: int = 400) -> Shards:
+    tokens = np.stack([generator(4).integers(0, size, rows) for size in SIZES], axis=1).astype(np.uint16)
+    return Shards((tokens,), np.array([0]), rows)
+
+
+def network_of(plan: loop.Plan) -> TabularNetwork:
+    return TabularNetwork(
+        plan.sizes,
+        np.array(plan.parents),
+        TabularSettings(**plan.settings),
+        [np.zeros(s, np.float32) for s in SIZES],
+        2,
+    )
+
+
+def advance(network: TabularNetwork, state: Any, plan: loop.Plan, shards: Shards) -> None:
+    """To the next validation, as the only worker."""
+    schedule, device = Schedule(shards.rows, plan.seed, plan.batch), torch.device("cpu")
+    loss = loop._steps(network, network, state, plan, schedule, shards, 0, 1, device)
+    state.after_check(loss, loop._validate(network, state, plan, schedule, shards, 0, 1, device), 1.0)
+
+
+def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    plan, shards = plan_of(), shards_of()
+    whole = network_of(plan)
+    state = loop._State(whole, plan)
+    for _ in range(3):
+        advance(whole, state, plan, shards)
+    begun = network_of(plan)
+    half = loop._State(begun, plan)
+    advance(begun, half, plan, shards)
+    half.save(tmp_path)
+    resumed = network_of(plan)
+    other = loop._State(resumed, plan)
+    other.restore(tmp_path)
+    assert other.step == 4 and other.history == half.history
+    for _ in range(2):
+        advance(resumed, other, plan, shards)
+    for (name, a), (_, b) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert all(torch.equal(state.best[n], other.best[n]) for n in state.best)
+    assert [h["validation_loss"] for h in state.history] == [h["validation_loss"] for h in other.history]
+    assert state.finished and other.finished
+
+
+def test_the_average_follows_its_formula() -> None:
+    network = network_of(plan_of())
+    state = loop._State(network, plan_of())
+    expected = float(network.into_bias.detach().flatten()[0])
+    for step in range(1, 600):
+        with torch.no_grad():
+            network.into_bias.fill_(float(np.sin(step)))
+        state.step = step
+        state.update_average()
+        decay = min(loop.EMA_DECAY, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * float(np.sin(step))
+        assert float(state.average["into_bias"].flatten()[0]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_two_workers_gradients_average_to_those_of_one() -> None:
+    plan, shards = plan_of(batch=65), shards_of()
+    network = network_of(plan)
+    schedule = Schedule(shards.rows, plan.seed, plan.batch)
+    index, draws = schedule.step(0), generator(1, 0)
+    ranks = loop.random_ranks(len(index), plan, 0, draws)
+    dropped = draws.random((len(index), len(SIZES) * (1 + plan.settings["hidden"])), dtype=np.float32)
+    tokens = shards.take(index).astype(np.int64)
+
+    def gradient(rank: int, world: int) -> list[torch.Tensor]:
+        mine = slice(rank, None, world)
+        parts = [torch.from_numpy(np.ascontiguousarray(x[mine])) for x in (tokens, ranks, dropped)]
+        network.zero_grad()
+        (network(*parts).sum() * (world / len(index))).backward()
+        return [p.grad.clone() for p in network.parameters() if p.grad is not None]
+
+    one = gradient(0, 1)
+    two = [(a + b) / 2 for a, b in zip(gradient(0, 2), gradient(1, 2), strict=True)]
+    assert len(one) > 5
+    for a, b in zip(one, two, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_orders_are_permutations_half_of_them_canonical() -> None:
+    plan = plan_of()
+    ranks = loop.random_ranks(4_000, plan, 1, generator(3))
+    assert (np.sort(ranks, axis=1) == np.arange(3)).all()
+    canonical = (ranks == np.array([2, 1, 0])).all(axis=1).mean()
+    assert 0.5 < canonical < 0.66  # half, and one in six of the other half
+    assert len(np.unique(ranks, axis=0)) == 6
+
+
+def test_a_step_that_breaks_the_numbers_stops() -> None:
+    from dataclasses import replace
+
+    from twinlake.core.errors import ModelError
+
+    plan, shards = replace(plan_of(), rate=1e30), shards_of()
+    network = network_of(plan)
+    with pytest.raises(ModelError, match=r"not a number at step \d+"):
+        for _ in range(3):
+            advance(network, state := loop._State(network, plan), plan, shards)
+            del state
