@@ -144,7 +144,7 @@ def people_rows() -> Callable[[int], Any]:
     from twinlake.core.seeds import generator
 
     def make(rows: int) -> Any:
-        draw = generator(21)
+        draw, letters = generator(21), str.maketrans("0123456789", "abcdefghij")
         plan = np.array(["basic", "plus", "family"])[draw.integers(0, 3, rows)].astype(object)
         plan[:3] = "CANARYRARE"  # a category of three people
         age = draw.integers(18, 80, rows)
@@ -153,7 +153,7 @@ def people_rows() -> Callable[[int], Any]:
                 "customer_id": pa.array(np.arange(rows) + 7_700_000, pa.int64()),
                 "email": [f"canary.mail{i}@canarymail{i % 7}.com" for i in range(rows)],
                 "full_name": [
-                    f"{('Anna', 'Peter', 'Maria', 'John')[i % 4]} Canarysen{'abcdefghij'[i % 10]}{'klmnopqrst'[i // 10 % 10]}"
+                    f"{('Anna', 'Peter', 'Maria', 'John')[i % 4]} Canarysen{str(i).translate(letters)}"
                     for i in range(rows)
                 ],
                 "phone": [f"+1 212 555 {i % 10_000:04d}" for i in range(rows)],
@@ -196,7 +196,7 @@ def content_hash() -> Callable[[Any], str]:
 
 @pytest.fixture(scope="session")
 def drawn_directly() -> Callable[..., Any]:
-    """`drawn_directly(model, rows, seed)`: the rows as generate.blocks draws them, in this process and without Spark."""
+    """`drawn_directly(model, rows, seed)`: the rows as generate.blocks draws them, in this process, without Spark."""
     import pyarrow as pa
 
     from twinlake.generate.blocks import Job, block_count, decoded

@@ -26,12 +26,14 @@ from twinlake.transform.policy import Policy, load_policy
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from twinlake.results import RunResult
+    from twinlake.evaluate.results import RunResult
 
 __all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "run", "transform"]
 
 
-def run(config: Config | Mapping[str, Any] | str | Path, spark: SparkSession | None = None, progress: Progress | None = None) -> RunResult:
+def run(
+    config: Config | Mapping[str, Any] | str | Path, spark: SparkSession | None = None, progress: Progress | None = None
+) -> RunResult:
     """Makes a twin: the whole line. `config` is a Config, a dict of its keys, or the path of a YAML file.
 
     Errors: the tree of twinlake.core.errors.
@@ -74,8 +76,16 @@ def transform(df: DataFrame, plan: Plan, keys: Mapping[str, str] | Keyring | Non
 
 
 def fit(
-    df: DataFrame, family: str = "tabular", *, plan: Plan | None = None, path: str | Path | None = None, size: str = "auto", seed: int = 7,
-    min_people: int = 10, progress: Progress | None = None, **train: Any,
+    df: DataFrame,
+    family: str = "tabular",
+    *,
+    plan: Plan | None = None,
+    path: str | Path | None = None,
+    size: str = "auto",
+    seed: int = 7,
+    min_people: int = 10,
+    progress: Progress | None = None,
+    **train: Any,
 ) -> Model:
     """Trains a model on `df`, which should hold no personal data any more (see `transform`).
 
@@ -94,7 +104,9 @@ def fit(
     return Model.load(out)
 
 
-def evaluate(real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None = None, target: str | None = None, seed: int = 7) -> Evaluation:
+def evaluate(
+    real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None = None, target: str | None = None, seed: int = 7
+) -> Evaluation:
     """Every metric of `synthetic` against `real` (the rows trained on), beside the same metric of `holdout` rows."""
     from twinlake.evaluate.frame import evaluate_frames
 

@@ -14,16 +14,24 @@ from twinlake.classify.labels import Labels
 from twinlake.core.config import Config, config_hash
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
+from twinlake.evaluate.results import RunResult, describe, record_texts, result_of, verify, versions
 from twinlake.evaluate.stage import evaluate_run, report_run
 from twinlake.generate.stage import generate_run
 from twinlake.models.encode import encode_run
 from twinlake.profile.profile import profile_table
 from twinlake.profile.types import Profile
-from twinlake.results import RunResult, describe, record_texts, result_of, verify, versions
 from twinlake.tables.parts import file_hash, write_text
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
-from twinlake.tables.source import Source, check_request, default_name, open_holdout, open_source, snapshot_of, spark_errors
+from twinlake.tables.source import (
+    Source,
+    check_request,
+    default_name,
+    open_holdout,
+    open_source,
+    snapshot_of,
+    spark_errors,
+)
 from twinlake.tables.split import Split, split_of
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
 from twinlake.train.fit import train_run
@@ -64,8 +72,10 @@ def profile(run: Run) -> str:
 
 def classify(run: Run) -> str:
     """labels.json: which personal data each column holds."""
-    kinds = {c.name: c.kind for c in _profile(run).columns}
-    labels = classify_table(run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds)
+    kinds: dict[str, str] = {c.name: c.kind for c in _profile(run).columns}
+    labels = classify_table(
+        run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds
+    )
     write_text(run.folder / "labels.json", labels.to_json())
     found = [f"{c.name}: {c.entity}" for c in labels.columns if c.entity]
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "") or "no personal data found"
@@ -83,7 +93,9 @@ def plan(run: Run) -> str:
 def transform(run: Run) -> str:
     """protected/ and private/holdout/: the plan applied to train and holdout rows."""
     holdout = open_holdout(run.spark, run.config.holdout, run.source)
-    train, held_out = protect_run(run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress)
+    train, held_out = protect_run(
+        run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress
+    )
     return f"{train:,} train rows, {held_out:,} held out"
 
 
@@ -123,20 +135,70 @@ def _plan(run: Run) -> Plan:
 
 
 LINE: tuple[Stage[Run], ...] = (
-    Stage("profile", profile, lambda c, f: [snapshot_of(c.source), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people], (), ("profile.json",)),
+    Stage(
+        "profile",
+        profile,
+        lambda c, f: [
+            snapshot_of(c.source),
+            c.source.model_dump(),
+            c.holdout.model_dump(),
+            c.run.seed,
+            c.privacy.min_people,
+        ],
+        (),
+        ("profile.json",),
+    ),
     Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json",)),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
-    Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")], ("plan.yaml",), ("protected", "private/holdout")),
-    Stage("encode", encode, lambda c, f: None, ("protected", "private/holdout"), ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz")),
-    Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes], ("private/encoded", "private/pairs.npz"), ("model",)),
-    Stage("generate", generate, lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()], ("model",), ("synthetic",)),
-    Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(), ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
-    Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"), ("report.html",)),
+    Stage(
+        "transform",
+        transform,
+        lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
+        ("plan.yaml",),
+        ("protected", "private/holdout"),
+    ),
+    Stage(
+        "encode",
+        encode,
+        lambda c, f: None,
+        ("protected", "private/holdout"),
+        ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz"),
+    ),
+    Stage(
+        "train",
+        train,
+        lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
+        ("private/encoded", "private/pairs.npz"),
+        ("model",),
+    ),
+    Stage(
+        "generate",
+        generate,
+        lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()],
+        ("model",),
+        ("synthetic",),
+    ),
+    Stage(
+        "evaluate",
+        evaluate,
+        lambda c, f: c.evaluate.model_dump(),
+        ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"),
+        ("evaluation.json",),
+    ),
+    Stage(
+        "report",
+        report,
+        lambda c, f: c.run.name,
+        ("evaluation.json", "private/pairs.npz", "synthetic"),
+        ("report.html",),
+    ),
 )
 STAGES = tuple(stage.name for stage in LINE)
 
 
-def run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report") -> RunResult:
+def run(
+    config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report"
+) -> RunResult:
     """Runs the line up to `last`, skipping stages that are done for the same config, source and artifacts.
 
     `spark`: the session to use (classic or Connect, its settings stay); else the active one or a local one for this run.
@@ -150,7 +212,9 @@ def run(config: Config, spark: SparkSession | None = None, progress: Progress | 
         todo = stages_to_run(folder, stages, config)
         if not todo:
             return result_of(folder, dict.fromkeys((s.name for s in stages), "unchanged"))
-        folder.update(config=config.model_dump(), config_hash=config_hash(config), seed=config.run.seed, versions=versions())
+        folder.update(
+            config=config.model_dump(), config_hash=config_hash(config), seed=config.run.seed, versions=versions()
+        )
         own = spark or open_session()
         try:
             with spark_errors("run"):

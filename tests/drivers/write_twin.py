@@ -1,4 +1,5 @@
-"""A driver of its own for tests that kill it: writes RUN/synthetic from MODEL on local[2]. `-` as MASTER: without Spark."""
+"""A driver of its own for tests that kill it: writes RUN/synthetic from MODEL on local[2]. `-` as MASTER: without
+Spark."""
 
 from __future__ import annotations
 

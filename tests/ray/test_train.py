@@ -1,4 +1,5 @@
-"""Training through a real TorchTrainer: two worker processes over gloo on a local Ray cluster that all tests here share."""
+"""Training through a real TorchTrainer: two worker processes over gloo on a local Ray cluster that all tests here
+share."""
 
 from __future__ import annotations
 

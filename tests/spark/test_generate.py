@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from twinlake.core.progress import Silent
 from twinlake.generate.model import Model
 from twinlake.tables.parts import part_files, verify_folder
 
-ROWS = 300_000
+ROWS, COPY_ROWS = 300_000, 20_000
 HOSTILE = {
     "spark.sql.ansi.enabled": "false",
     "spark.sql.session.timeZone": "Asia/Kathmandu",
@@ -249,6 +250,13 @@ def small(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def replaced(spark: Any, small: Path, publish_twin: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """An undisturbed twin without copies, and its facts."""
+    run = tmp_path_factory.mktemp("replaced")
+    return run, publish_twin(spark, small / "model", run, COPY_ROWS, train=small / "protected")
+
+
 class TestCopies:
     """Three columns of 30 values: of 20,000 drawn rows many equal one of 3,000 training rows by chance."""
 
@@ -259,31 +267,28 @@ class TestCopies:
         return int(pc.sum(pc.is_in(joined[1], joined[0].combine_chunks())).as_py())
 
     def test_replacing_leaves_none_and_changes_nothing_else(
-        self, spark: Any, small: Path, publish_twin: Any, content_hash: Any, tmp_path: Path
+        self, spark: Any, small: Path, replaced: tuple[Path, Any], publish_twin: Any, tmp_path: Path
     ) -> None:
-        rows = 20_000
+        rows = COPY_ROWS
         publish_twin(spark, small / "model", tmp_path / "plain", rows)
         chance = self.copies(small, tmp_path / "plain" / "synthetic")
         assert chance > 500
-        facts = publish_twin(spark, small / "model", tmp_path / "replaced", rows, train=small / "protected")
-        out = tmp_path / "replaced" / "synthetic"
+        folder, facts = replaced
+        out = folder / "synthetic"
         assert facts["copies_replaced"] == chance and facts["rows"] == rows
         assert self.copies(small, out) == 0
         assert {f.name for f in out.iterdir()} >= {"_SUCCESS", "_manifest.json"}
         assert not [f for f in out.iterdir() if "redraw" in f.name]
         before, after = (
-            pa.concat_tables([pq.read_table(f) for f in part_files(tmp_path / n / "synthetic")]).to_pylist()
-            for n in ("plain", "replaced")
+            pa.concat_tables([pq.read_table(f) for f in part_files(p)]).to_pylist()
+            for p in (tmp_path / "plain" / "synthetic", out)
         )
         assert sum(a != b for a, b in zip(before, after, strict=True)) == chance
-        # with other tasks, and after a run that died between two rounds, the rows are the same
-        publish_twin(spark, small / "model", tmp_path / "again", rows, partitions=2, train=small / "protected")
-        assert content_hash(tmp_path / "again" / "synthetic") == content_hash(out)
 
     def test_a_run_that_died_while_redrawing_gives_the_same_rows(
-        self, spark: Any, small: Path, publish_twin: Any, content_hash: Any, tmp_path: Path
+        self, spark: Any, small: Path, replaced: tuple[Path, Any], publish_twin: Any, content_hash: Any, tmp_path: Path
     ) -> None:
-        rows = 20_000
+        rows = COPY_ROWS
 
         class Interrupting(Silent):
             def say(self, text: str) -> None:
@@ -297,22 +302,24 @@ class TestCopies:
         staging = tmp_path / "died" / ".staging-synthetic"
         assert (staging / "redraw.npz").is_file()
         next(staging.glob("part-00002-*.json")).unlink()
-        resumed = publish_twin(spark, small / "model", tmp_path / "died", rows, train=small / "protected")
-        undisturbed = publish_twin(spark, small / "model", tmp_path / "calm", rows, train=small / "protected")
-        assert resumed == undisturbed
-        assert content_hash(tmp_path / "died" / "synthetic") == content_hash(tmp_path / "calm" / "synthetic")
+        resumed = publish_twin(spark, small / "model", tmp_path / "died", rows, partitions=2, train=small / "protected")
+        assert resumed == replaced[1]
+        assert content_hash(tmp_path / "died" / "synthetic") == content_hash(replaced[0] / "synthetic")
 
     def test_a_table_of_few_different_rows_is_refused_not_shortened(
         self, spark: Any, small: Path, publish_twin: Any, tmp_path: Path
     ) -> None:
-        from twinlake.generate.blocks import Job
-        from twinlake.models.store import check_model
 
-        whole = tmp_path / "protected"
-        job = Job(str(small / "model"), check_model(small / "model"), 400_000, 7, {})
-        assert job.rows == 400_000
-        publish_twin(spark, small / "model", tmp_path / "all", 400_000, seed=9)
-        (tmp_path / "all" / "synthetic").rename(whole)  # all 27,000 combinations are training rows now
+        from twinlake.tables.parts import publish, write_part
+
+        staging, schema = tmp_path / "staging", pq.read_schema(part_files(small / "protected")[0])
+        staging.mkdir()
+        every = list(itertools.product(range(30), repeat=3))  # all 27,000 combinations are training rows
+        columns = [
+            pa.array([f"{n}{v}" for v in values]) for n, values in zip("abc", zip(*every, strict=True), strict=True)
+        ]
+        write_part(staging, 0, schema, pa.table(columns, schema=schema).to_batches())
+        publish(staging, whole := tmp_path / "protected", 1, {})
         with pytest.raises(DataError, match="turn replace_copies off"):
             publish_twin(spark, small / "model", tmp_path / "run", 4_000, train=whole)
         assert not (tmp_path / "run" / "synthetic").exists()

@@ -18,7 +18,7 @@ from twinlake import pipeline
 from twinlake.core.config import Config, parse_config
 from twinlake.core.errors import CommitError, ConfigError, DataError, KeyReferenceError
 from twinlake.core.progress import Silent
-from twinlake.tables.parts import part_files, read_manifest
+from twinlake.tables.parts import part_files
 from twinlake.tables.run_folder import locked, open_folder
 
 ROWS = 1_200
@@ -207,11 +207,7 @@ def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, spark
     assert part.stat().st_mtime_ns == twin
     result = pipeline.run(finished.config(run=place, generate={"rows": 500}), spark=spark, last="generate")
     assert {stage for stage, what in result.status.items() if what == "done"} == {"generate"}
-    assert (
-        result.rows == 500
-        and pipeline.verify(copy) == ["evaluation.json", "report.html"]
-        or pipeline.verify(copy) == []
-    )
+    assert result.rows == 500
     assert (copy / "model" / "manifest.json").read_bytes() == model
     # a plan edited by hand is followed from the transform on
     plan = copy / "plan.yaml"

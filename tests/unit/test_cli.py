@@ -103,7 +103,7 @@ def test_a_verb_runs_to_its_stage_and_prints_its_artifact(
     assert pipeline.last == ("report" if verb == "run" else verb)
     out = capsys.readouterr()
     assert out.out == ("the summary\n" if verb == "run" else f"the {verb}\n")
-    assert out.err.startswith("profile    15 columns\nprofile    took ")
+    assert out.err.startswith("profile    15 columns\nprofile    done in ")
     assert list(log_folder.iterdir()) == []
 
 

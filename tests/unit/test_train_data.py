@@ -1,4 +1,4 @@
-"""Which rows a training step sees, and what a step does, without Ray: order, averages, checkpoints, slices of workers."""
+"""Which rows a training step sees and what it does, without Ray: order, averages, checkpoints, slices of workers."""
 
 from __future__ import annotations
 

@@ -46,19 +46,20 @@ class Lines:
 
     def __init__(self, interval: float = 10.0, stream: TextIO | None = None) -> None:
         self._stream = stream
-        self._interval, self._last, self._start, self._name = interval, 0.0, 0.0, ""
+        self._interval, self._last, self._start, self._name, self._note = interval, 0.0, 0.0, "", ""
 
     def stage(self, name: str, detail: str = "") -> None:
         """Ends the stage before and opens the next."""
         self._finish()
-        self._name, self._start = name, time.monotonic()
+        self._name, self._start, self._note = name, time.monotonic(), ""
         self._last = self._start
         self.say(f"{name:<10} {detail}".rstrip())
 
     def update(self, done: float, total: float, note: str = "") -> None:
         """A line at most every `interval` seconds."""
         now = time.monotonic()
-        if now - self._last >= self._interval:
+        self._note = note
+        if now - self._last >= self._interval and (done < total or not total):
             self._last = now
             share = f"{100 * done / total:3.0f}%" if total else ""
             self.say(f"{self._name:<10} {share} {note}".rstrip())
@@ -73,7 +74,7 @@ class Lines:
 
     def _finish(self) -> None:
         if self._name:
-            self.say(f"{self._name:<10} took {time.monotonic() - self._start:.1f} s")
+            self.say(f"{self._name:<10} done in {time.monotonic() - self._start:.1f} s  {self._note}".rstrip())
             self._name = ""
 
 

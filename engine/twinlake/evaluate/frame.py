@@ -29,11 +29,10 @@ def evaluate_frames(
     real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None, target: str | None, seed: int, people: int = 10
 ) -> Evaluation:
     """All metrics of `synthetic`. Tables are matched by column name. Errors: TableError when a column is missing."""
-    tables = {
-        "real": real,
-        "synthetic": _like(synthetic, real, "synthetic"),
-        "holdout": _like(holdout, real, "holdout") if holdout is not None else None,
-    }
+    twin = _like(synthetic, real, "synthetic")
+    tables = {"real": real, "synthetic": twin}
+    if holdout is not None:
+        tables["holdout"] = _like(holdout, real, "holdout")
     rows = real.count()
     profile = profile_table(real, None, people, rows)
     how = {"key": "key", "text": "format", "opaque": "null"}
@@ -44,8 +43,6 @@ def evaluate_frames(
     try:
         counts: dict[str, TokenCounts] = {}
         for name, df in tables.items():
-            if df is None:
-                continue
             for side in ("rows", "unused"):
                 shutil.rmtree(work / side, ignore_errors=True)
                 (work / side).mkdir()
@@ -61,17 +58,17 @@ def evaluate_frames(
         modelled = tuple(c.name for c in codec.columns if c.coarse)
         evidence = Evidence(
             real,
-            tables["synthetic"],
+            twin,
             modelled,
             {c.name: kind_of(c) for c in codec.columns},
             counts["real"],
             counts["synthetic"],
-            tables["holdout"],
+            tables.get("holdout"),
             counts.get("holdout"),
             target=target,
             seed=seed,
             k=people,
-        )  # type: ignore[arg-type]
+        )
         return evaluate_tables(evidence)
     finally:
         shutil.rmtree(work, ignore_errors=True)

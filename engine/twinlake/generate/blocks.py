@@ -1,7 +1,7 @@
 """Rows of blocks: what one task draws, decodes and writes. Runs on executors.
 
-A row is a pure function of (model, seed, conditions, row id, attempt). Row ids are cut into blocks of 4,096, blocks into
-parts by the row count alone, so which task makes a part, and how often it is tried, can't be seen in the rows.
+A row is a pure function of (model, seed, conditions, row id, attempt). Row ids are cut into blocks of 4,096, blocks
+into parts by the row count alone, so which task makes a part, and how often it is tried, can't be seen in the rows.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ BLOCKS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What tasks need to know: small, plain data. `redraw` maps row ids to attempts above 0; `counted` is a row count: the
-    rows with lower ids are counted apart (to compare with as many holdout rows)."""
+    """What tasks need to know: small, plain data. `redraw` maps row ids to attempts above 0; `counted` is a row count:
+    the rows with lower ids are counted apart (to compare with as many holdout rows)."""
 
     model: str
     digest: str
@@ -64,7 +64,8 @@ def kernel_id() -> str:
     """What decides the last bits of a float: library versions and the processor's vector instructions."""
     import torch
 
-    return f"torch {torch.__version__}, numpy {np.__version__}, pyarrow {pa.__version__}, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, float32"
+    libraries = f"torch {torch.__version__}, numpy {np.__version__}, pyarrow {pa.__version__}"
+    return f"{libraries}, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, float32"
 
 
 def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Conditions: values that a column must take, as tokens that may be drawn. No rejection: given columns are drawn first."""
+"""Conditions: values that a column must take, as tokens that may be drawn.
+
+Nothing is rejected: the columns that are given come first in the order of drawing.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ class Condition:
     tokens: Tokens | None
 
     def apply(self, array: pa.Array, tokens: Tokens, uniform: npt.NDArray[np.float64]) -> pa.Array:
-        """The decoded column with the very values that were asked for (decoding alone gives some value of the same bin);
-        of several values in one bin each is as likely."""
+        """The decoded column with the very values that were asked for (decoding alone gives some value of the same
+        bin); of several values in one bin each is as likely."""
         if self.tokens is None or len(self.values) == 1:
             return (
                 pa.repeat(self.values[0], len(array)) if self.values[0].is_valid else pa.nulls(len(array), array.type)
@@ -42,8 +45,8 @@ class Condition:
 def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Condition]:
     """Conditions by column name: a value, null, or a list of values.
 
-    Errors: ConfigError naming the column and what is known of it: unknown column, wrong type, a value that the model has
-    never seen (or that too few people hold), a number outside the learned range, null where there was none.
+    Errors: ConfigError naming the column and what is known of it: unknown column, wrong type, a value that the model
+    has never seen (or that too few people hold), a number outside the learned range, null where there was none.
     """
     names = [c.name for c in codec.columns]
     out = []

@@ -1,7 +1,7 @@
 """Writes the twin: parts drawn by Spark tasks, counted, hashed and published in one rename; what is missing is resumed.
 
-Only manifest rows come back to the driver. With `replace_copies`, rows that equal a training row are found on the staged
-parts, redrawn with the next attempt, and their parts written once more before publishing.
+Only manifest rows come back to the driver. With `replace_copies`, rows that equal a training row are found on the
+staged parts, redrawn with the next attempt, and their parts written once more before publishing.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def write_rows(
     train: Path | None = None,
     strict_kernel: bool = False,
 ) -> dict[str, Any]:
-    """Publishes `job.rows` rows in `out`; returns facts for run.json. `train` (protected parts) asks for copies to be replaced.
+    """Publishes `job.rows` rows in `out`; returns facts for run.json. `train` (protected parts) asks for copies to be
+    replaced.
 
     Errors: ModelError (kernels differ under `strict_kernel`), DataError (copies that can't be replaced), CommitError.
     """
@@ -81,7 +82,8 @@ def write_rows(
     kernels = sorted({p.facts["kernel"] for p in finished_parts(staging).values()})
     if strict_kernel and len(kernels) > 1:
         raise ModelError(
-            f"generate.strict_kernel: executors differ ({'; '.join(kernels)}); use one kind of processor and one set of libraries"
+            f"generate.strict_kernel: executors differ ({'; '.join(kernels)}); "
+            "use one kind of processor and one set of libraries"
         )
     facts = {
         "job": identity,
@@ -104,7 +106,8 @@ def _facts(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def job_identity(job: Job, train: Path | None = None) -> str:
-    """A hash of all that decides the rows: model, seed, rows, conditions, kernel, and the table whose copies are replaced."""
+    """A hash of all that decides the rows: model, seed, rows, conditions, kernel, and the table whose copies are
+    replaced."""
     copies_of = file_hash(train / MANIFEST) if train is not None else None
     plain = json.dumps(
         [asdict(replace(job, model="", redraw=None)), kernel_id(), copies_of], sort_keys=True, default=str
@@ -122,7 +125,8 @@ def _start_over_if_changed(staging: Path, identity: str) -> None:
 
 
 def _forget_redraws(staging: Path) -> None:
-    """Parts that an earlier run was redrawing are drawn again from the start: which attempt their rows are of is not kept."""
+    """Parts that an earlier run was redrawing are drawn again from the start: which attempt their rows are of is not
+    kept."""
     file = staging / REDRAW
     if file.is_file():
         rows = np.load(file, allow_pickle=False)["rows"]
@@ -146,7 +150,7 @@ def _make(
 def _replace_copies(
     spark: SparkSession, job: Job, staging: Path, train: Path, partitions: int | None, progress: Progress
 ) -> int:
-    """Redraws rows that equal a training row in all modelled columns until there are none; returns how many there were."""
+    """Redraws rows that equal a training row in all modelled columns until none does; returns how many there were."""
     codec, _, _ = load_model(job.model, job.digest)
     attempts: dict[int, int] = {}
     for round_ in range(1, MAX_ROUNDS + 2):
@@ -155,7 +159,8 @@ def _replace_copies(
             break
         if round_ > MAX_ROUNDS:
             raise DataError(
-                f"generate.replace_copies: {len(copies)} of {job.rows} rows still equal a training row after {MAX_ROUNDS} redraws; "
+                f"generate.replace_copies: {len(copies)} of {job.rows} rows still equal a training row "
+                f"after {MAX_ROUNDS} redraws; "
                 "the table has few different rows, so most are no one's in particular: turn replace_copies off"
             )
         progress.say(f"redrawing {len(copies)} rows that equal a training row (round {round_})")
@@ -215,6 +220,7 @@ def row_hashes(rows: pa.RecordBatch, columns: list[int]) -> npt.NDArray[np.uint6
         array = rows.column(position)
         if is_opaque(array.type):
             continue
-        missing = array.is_null().to_numpy(zero_copy_only=False)
-        out = mix(out ^ np.where(missing, np.uint64(1), text_hashes(as_text(array)) | np.uint64(2)), position)
+        hashed: npt.NDArray[np.uint64] = text_hashes(as_text(array)) | np.uint64(2)
+        hashed[array.is_null().to_numpy(zero_copy_only=False)] = 1
+        out = mix(out ^ hashed, position)
     return out

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> str:
-    """Publishes the twin of a run; returns a line about it. Errors: ConfigError (conditions), CommitError, ModelError."""
+    """Publishes the twin of a run; returns a line about it.
+
+    Errors: ConfigError (conditions), CommitError, ModelError.
+    """
     wanted, state = config.generate, folder.state()
     digest = check_model(folder.model)
     codec, _, _ = load_model(str(folder.model), digest)
@@ -46,7 +49,8 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     _write_output(spark, folder, config)
     if len(facts["kernels"]) > 1:
         progress.say(
-            "executors have different processors or libraries: parts are equal in almost all rows only when made by the same kind"
+            "executors have different processors or libraries: "
+            "another run gives these very rows only where each part is made by the same kind"
         )
     replaced = f", {facts['copies_replaced']:,} copies redrawn" if wanted.replace_copies else ""
     return f"{facts['rows']:,} rows in {facts['parts']} parts{replaced}"

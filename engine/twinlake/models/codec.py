@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.errors import ModelError
+from twinlake.models.people import keys_for
 from twinlake.models.regenerate import regenerate
 from twinlake.models.written import (
     TIME_FORMATS,
@@ -148,11 +149,16 @@ class Codec:
 
         `uniforms` [rows, columns] place numbers within cells; regenerated columns follow from `row_ids` and `seed`.
         """
-        arrays = [
-            decode_column(column, tokens[:, list(slots)], uniforms[:, i], row_ids, seed, self.schema.field(i).type)
-            for i, (column, slots) in enumerate(zip(self.columns, self.slots, strict=True))
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        arrays: dict[int, pa.Array] = {}
+        drawn: dict[str, pa.Array] = {}
+        # surrogates come last: they agree with the gender and state that the model drew
+        for i in sorted(range(len(self.columns)), key=lambda i: self.columns[i].method == "surrogate"):
+            column, kind = self.columns[i], self.schema.field(i).type
+            ids = keys_for(column.entity, row_ids, seed, drawn) if column.method == "surrogate" else row_ids
+            arrays[i] = decode_column(column, tokens[:, list(self.slots[i])], uniforms[:, i], ids, seed, kind)
+            if column.entity and column.method != "surrogate":
+                drawn.setdefault(column.entity, arrays[i])
+        return pa.RecordBatch.from_arrays([arrays[i] for i in range(len(arrays))], schema=self.schema)
 
     def index(self, name: str) -> int:
         """Position of a column. Errors: KeyError."""

@@ -24,8 +24,8 @@ from twinlake.models.codec import Codec, Tokens, bin_labels, column_from_json
 from twinlake.models.fitting import fit_column
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
-from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
+from twinlake.tables.run_folder import RunFolder
 from twinlake.transform.plan import ColumnPlan, Plan
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, people: int, 
     write_text(folder / "codec.json", codec.to_json())
     folder.private.mkdir(mode=0o700, exist_ok=True)
     encode_folder(spark, folder.protected, folder / "codec.json", folder.encoded).save(folder.private / "pairs.npz")
-    holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
+    holdout = encode_folder(
+        spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False
+    )
     holdout.save(folder.private / "holdout.npz")
     return codec
 
@@ -58,7 +60,12 @@ def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], pe
     files = [str(folder / part["file"]) for part in manifest["parts"]]
     limits = limits_for(manifest["rows"], len(columns), people, derive(seed, "codec sample"), SAMPLE, 70_000)
     fitted = summarize(
-        frame_of_tasks(spark, len(files)), partial(_rows_with_keys, files=files), columns, 1, limits, partial(fit_column, people=people)
+        frame_of_tasks(spark, len(files)),
+        partial(_rows_with_keys, files=files),
+        columns,
+        1,
+        limits,
+        partial(fit_column, people=people),
     )
     return Codec(tuple(column_from_json(json.loads(text)) for text in fitted), pq.read_schema(files[0]))
 
@@ -72,12 +79,17 @@ def encode_folder(spark: SparkSession, folder: Path, codec_file: Path, out: Path
     parts = manifest["parts"]
     rows = sum(p["rows"] for p in parts)
     share = 1.0 if len(load_codec(str(codec_file)).columns) <= ALL_PAIRS_UP_TO else min(1.0, PAIR_SAMPLE / max(1, rows))
-    task = partial(_encode_part, folder=str(folder), codec_file=str(codec_file), out=str(work), shards=shards, pair_share=share)
+    task = partial(
+        _encode_part, folder=str(folder), codec_file=str(codec_file), out=str(work), shards=shards, pair_share=share
+    )
     written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
     counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
     for w in written:
         (work / w.pop("counts")).unlink()
-    write_text(work / "manifest.json", json.dumps({"format": 1, "rows": rows, "shards": written, "files": written if shards else []}, indent=1))
+    write_text(
+        work / "manifest.json",
+        json.dumps({"format": 1, "rows": rows, "shards": written, "files": written if shards else []}, indent=1),
+    )
     shutil.rmtree(out, ignore_errors=True)
     work.rename(out) if shards else shutil.rmtree(work)
     return counts
@@ -100,11 +112,15 @@ def _rows_with_keys(batches: Iterable[pa.RecordBatch], files: list[str]) -> Iter
             offset = 0
             for rows in read_part(files[number]):
                 keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
-                yield pa.RecordBatch.from_arrays([keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)])
+                yield pa.RecordBatch.from_arrays(
+                    [keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)]
+                )
                 offset += rows.num_rows
 
 
-def _encode_part(number: int, folder: str, codec_file: str, out: str, shards: bool, pair_share: float) -> Iterator[dict[str, Any]]:
+def _encode_part(
+    number: int, folder: str, codec_file: str, out: str, shards: bool, pair_share: float
+) -> Iterator[dict[str, Any]]:
     codec = load_codec(codec_file)
     part = read_manifest(Path(folder))["parts"][number]
     counter = TokenCounter(codec, pair_share)
@@ -158,7 +174,9 @@ class TokenCounter:
         columns = [self._codec.columns[i] for i in self._modelled]
         labels = tuple(tuple(bin_labels(c)) for c in columns)
         names = tuple(c.name for c in columns)
-        return TokenCounts(self.rows, names, tuple(self._single), tuple(self._coarse), self._pairs.reshape(-1, 16, 16), labels)
+        return TokenCounts(
+            self.rows, names, tuple(self._single), tuple(self._coarse), self._pairs.reshape(-1, 16, 16), labels
+        )
 
 
 def sum_counts(files: list[Path], codec: Codec) -> TokenCounts:

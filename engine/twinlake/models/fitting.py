@@ -32,8 +32,12 @@ KEPT_SHARE = 0.5
 
 
 def fit_column(stats: ColumnStatistics, people: int) -> str:
-    """The codec of a column as JSON. `stats.extra` holds the plan's synthesis, and the entity of a surrogate."""
-    return json.dumps(asdict(_fit(stats, people)))
+    """The codec of a column as JSON. `stats.extra` holds the plan's synthesis, and the entity of a labelled column."""
+    return json.dumps(asdict(replace(_fit(stats, people), entity=stats.extra.get("entity") or "")))
+
+
+def _surrogate(stats: ColumnStatistics, people: int) -> ColumnCodec:
+    return ColumnCodec(stats.name, stats.type, "surrogate", states=_null_state(stats, people))
 
 
 def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
@@ -41,9 +45,7 @@ def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
     if synthesis == "null" or stats.non_null == 0:
         return _nothing(stats)
     if synthesis == "surrogate":
-        return ColumnCodec(
-            stats.name, stats.type, "surrogate", states=_null_state(stats, people), entity=stats.extra["entity"]
-        )
+        return _surrogate(stats, people)
     if synthesis in ("key", "format"):
         return _regenerated(stats, synthesis, people)
     if stats.distinct == 1 and stats.non_null >= people > stats.nulls and not stats.uncounted and stats.counts:
@@ -73,6 +75,8 @@ def _null_state(stats: ColumnStatistics, people: int) -> tuple[str, ...]:
 def _fit_category(stats: ColumnStatistics, people: int) -> ColumnCodec:
     kept = [value for value, count in stats.counts.items() if count >= people][:MAX_CATEGORIES]
     share = sum(stats.counts[value] for value in kept) / max(1, stats.non_null)
+    if stats.type == "string" and share < KEPT_SHARE and stats.extra.get("entity"):
+        return _surrogate(stats, people)
     if stats.type == "string" and share < KEPT_SHARE:
         return _regenerated(stats, "format", people)
     if not kept:
@@ -309,9 +313,9 @@ def _recipe(stats: ColumnStatistics, method: str, people: int) -> dict[str, Any]
 
 
 def _integer_recipe(stats: ColumnStatistics) -> dict[str, Any]:
-    """New ids start at a power of ten above every real one, or count down from one below them where the type has no room.
+    """New ids start at a power of ten above every real one, or count down from below them where the type has no room.
 
-    Where it has none there either, ids are spread over the whole type: for 64 bits they as good as never meet a real one.
+    Where it has none there either, they are spread over the whole type; of 64 bits, they hardly ever meet a real id.
     """
     end = {"tinyint": 2**7, "smallint": 2**15, "int": 2**31, "bigint": 2**63}.get(stats.type, 10**18) - 1
     top = max(1, int(stats.high[0]) if len(stats.high) else 1)

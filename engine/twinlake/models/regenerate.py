@@ -21,12 +21,12 @@ UInt64 = npt.NDArray[np.uint64]
 
 
 def regenerate(name: str, method: str, entity: str, recipe: dict[str, Any], row_ids: UInt64, seed: int) -> pa.Array:
-    """Texts for `row_ids`. `method`: surrogate (by `entity`), key or format (by `recipe`, see models/fitting.py)."""
+    """Texts for `row_ids`. `method`: key or format (by `recipe`, see models/fitting.py), or surrogate of `entity`, for which
+    the ids are keys of people or places (models/people.py)."""
     if method == "surrogate":
         from twinlake.classify.detectors import DETECTORS
 
-        # one key for all columns of a row, so that its name, gender and e-mail are of one person
-        return DETECTORS[entity].fake(mix(row_ids, derive(seed, "person")))
+        return DETECTORS[entity].fake(row_ids)
     if recipe["kind"] in ("integers", "spread"):
         return _integers(name, recipe, row_ids, derive(seed, name, "integers")).cast(pa.string())
     if recipe["kind"] == "words":

@@ -56,7 +56,9 @@ class TabularSampler:
     calibration: list[Tensor] | None = None
 
     @classmethod
-    def fold(cls, weights: dict[str, Tensor], facts: dict[str, Any], drawable: dict[int, npt.NDArray[np.bool_]]) -> TabularSampler:
+    def fold(
+        cls, weights: dict[str, Tensor], facts: dict[str, Any], drawable: dict[int, npt.NDArray[np.bool_]]
+    ) -> TabularSampler:
         """The sampler of saved `weights` and the `facts` of model.json."""
         sizes = tuple(facts["sizes"])
         offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -71,14 +73,25 @@ class TabularSampler:
                 tables.append(weights["embed"][offsets[parent] : offsets[parent + 1]] @ into[k])
                 starts.append(start)
                 start += sizes[parent]
-            layers = [tuple(weights[f"blocks.{3 * b + i}"][t] for i in range(3)) for b in range(blocks)]
-            targets.append(_Target(parents, starts, torch.cat(tables), weights["into_bias"][t, 0], layers, heads[t], biases[t]))  # type: ignore[arg-type]
-        calibration = [weights["calibration"][offsets[t] : offsets[t + 1]] for t in range(len(sizes))] if "calibration" in weights else None
+            named = [[weights[f"blocks.{3 * b + i}"][t] for i in range(3)] for b in range(blocks)]
+            layers = [(a, b, c) for a, b, c in named]
+            targets.append(
+                _Target(parents, starts, torch.cat(tables), weights["into_bias"][t, 0], layers, heads[t], biases[t])
+            )
+        calibration = (
+            [weights["calibration"][offsets[t] : offsets[t + 1]] for t in range(len(sizes))]
+            if "calibration" in weights
+            else None
+        )
         return cls(sizes, tuple(map(tuple, facts["slots"])), facts["order"], targets, drawable, calibration)
 
-    def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
+    def draw(
+        self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS
+    ) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; `given` columns come first in the order and take allowed values only."""
-        uniforms = torch.from_numpy(generator(seed, block, attempt).random((len(self.sizes), rows), dtype=np.float32)).clamp_(max=1.0 - 1e-6)
+        uniforms = torch.from_numpy(
+            generator(seed, block, attempt).random((len(self.sizes), rows), dtype=np.float32)
+        ).clamp_(max=1.0 - 1e-6)
         values = torch.zeros((len(self.sizes), rows), dtype=torch.int64)
         first = [g.column for g in given]
         order = first + [c for c in self.order if c not in first]
@@ -87,7 +100,9 @@ class TabularSampler:
         with torch.inference_mode():
             for column in order:
                 for depth, token in enumerate(self.slots[column]):
-                    values[token] = self._draw_token(token, seen, values, uniforms[token], self._mask(column, depth, allowed, values), not given)
+                    values[token] = self._draw_token(
+                        token, seen, values, uniforms[token], self._mask(column, depth, allowed, values), not given
+                    )
                     seen.append(token)
         return values.T.to(torch.uint16).numpy()
 
@@ -107,7 +122,9 @@ class TabularSampler:
             return torch.from_numpy(self.drawable[column])
         return None
 
-    def _draw_token(self, token: int, seen: list[int], values: Tensor, uniform: Tensor, mask: Tensor | None, calibrated: bool) -> Tensor:
+    def _draw_token(
+        self, token: int, seen: list[int], values: Tensor, uniform: Tensor, mask: Tensor | None, calibrated: bool
+    ) -> Tensor:
         if mask is not None and mask.dim() == 1 and int(mask.sum()) == 1:
             return torch.full_like(values[token], int(mask.nonzero()[0, 0]))
         target = self.targets[token]
@@ -119,7 +136,11 @@ class TabularSampler:
             h = target.bias.relu()[None, :]
         for first, bias, second in target.blocks:
             h = torch.addmm(h, torch.addmm(bias, h, first).relu_(), second)
-        bias = target.head_bias if self.calibration is None or not calibrated else target.head_bias + self.calibration[token]
+        bias = (
+            target.head_bias
+            if self.calibration is None or not calibrated
+            else target.head_bias + self.calibration[token]
+        )
         logits = torch.addmm(bias, h, target.head)
         if mask is not None:
             logits = torch.where(mask, logits, torch.tensor(-torch.inf))
@@ -143,7 +164,14 @@ def _heads(weights: dict[str, Tensor], sizes: tuple[int, ...]) -> tuple[list[Ten
     return heads, biases
 
 
-def calibrate(sampler: TabularSampler, marginals: list[npt.NDArray[np.float64]], seed: int, blocks: int = 10, rounds: int = 3, rate: float = 0.8) -> Tensor:
+def calibrate(
+    sampler: TabularSampler,
+    marginals: list[npt.NDArray[np.float64]],
+    seed: int,
+    blocks: int = 10,
+    rounds: int = 3,
+    rate: float = 0.8,
+) -> Tensor:
     """Offsets of all heads, float32 [sum of sizes], that bring drawn marginals to the true ones.
 
     Each round draws `blocks` blocks and adds rate * log(true / drawn) for each token value, both smoothed by half a row.

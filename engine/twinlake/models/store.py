@@ -1,4 +1,4 @@
-"""The model folder: weights.safetensors, codec.json, model.json, and manifest.json, written last. Loading runs no code."""
+"""The model folder: weights.safetensors, codec.json, model.json, and last manifest.json. Loading it runs no code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def save_model(out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts:
 
 
 def check_model(folder: Path) -> str:
-    """The hash of the model in `folder`: of its manifest. Errors: ModelError naming what is missing, changed or foreign."""
+    """The hash of the model in `folder`: of its manifest.
+
+    Errors: ModelError naming what is missing, changed or foreign.
+    """
     try:
         manifest = json.loads((folder / MODEL_MANIFEST).read_text())
         entries = {e["file"]: e for e in manifest["files"]}
@@ -51,20 +54,23 @@ def check_model(folder: Path) -> str:
         )
     if set(entries) != set(FILES):
         raise ModelError(
-            f"{escaped(str(folder))} must hold {', '.join(FILES)}; its manifest names {', '.join(map(escaped, sorted(entries)))}"
+            f"{escaped(str(folder))} must hold {', '.join(FILES)}; "
+            f"its manifest names {', '.join(map(escaped, sorted(entries)))}"
         )
     for name, entry in entries.items():
         file = folder / name
         if not file.is_file() or file_hash(file) != entry["sha256"]:
             raise ModelError(
-                f"{name} in {escaped(str(folder))} is missing or was changed after training; copy the model again or retrain"
+                f"{name} in {escaped(str(folder))} is missing or was changed after training; "
+                "copy the model again or retrain"
             )
     return file_hash(folder / MODEL_MANIFEST)
 
 
 @lru_cache(maxsize=2)
 def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], TabularSampler | None]:
-    """Codec, facts and sampler of a model folder, once for each process. `digest` is what `check_model` gave (the cache's key)."""
+    """Codec, facts and sampler of a model folder, once for each process. `digest` is what `check_model` gave (the
+    cache's key)."""
     root = Path(folder)
     codec = Codec.from_json((root / "codec.json").read_text(encoding="utf-8"))
     facts = json.loads((root / "model.json").read_text())

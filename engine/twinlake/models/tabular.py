@@ -54,12 +54,23 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...]) -> TabularSetting
 class TabularNetwork(nn.Module):
     """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at."""
 
-    def __init__(self, sizes: tuple[int, ...], parents: npt.NDArray[np.int64], settings: TabularSettings, log_marginals: list[npt.NDArray[np.float32]], seed: int):
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        parents: npt.NDArray[np.int64],
+        settings: TabularSettings,
+        log_marginals: list[npt.NDArray[np.float32]],
+        seed: int,
+    ):
         super().__init__()
+        self.parents: Tensor
+        self.offsets: Tensor
         self.sizes, self.settings = sizes, settings
         tokens, width, hidden = len(sizes), settings.embedding, settings.hidden
         self.register_buffer("parents", torch.from_numpy(parents), persistent=False)
-        self.register_buffer("offsets", torch.tensor(np.concatenate([[0], np.cumsum(sizes)[:-1]]), dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "offsets", torch.tensor(np.concatenate([[0], np.cumsum(sizes)[:-1]]), dtype=torch.int64), persistent=False
+        )
         draw = generator(derive(seed, "initial weights"))
 
         def normal(*shape: int, scale: float) -> nn.Parameter:
@@ -76,7 +87,9 @@ class TabularNetwork(nn.Module):
             self.blocks.append(nn.Parameter(torch.zeros(tokens, hidden, hidden)))
         # heads are padded to the widest of their group, so that a group is one batched product
         self.groups = head_groups(sizes)
-        self.heads = nn.ParameterList(normal(len(g), hidden, max(sizes[t] for t in g), scale=0.3 / hidden**0.5) for g in self.groups)
+        self.heads = nn.ParameterList(
+            normal(len(g), hidden, max(sizes[t] for t in g), scale=0.3 / hidden**0.5) for g in self.groups
+        )
         self.head_bias = nn.ParameterList(nn.Parameter(_padded([log_marginals[t] for t in g])) for g in self.groups)
 
     def forward(self, tokens: Tensor, rank: Tensor, draws: Tensor | None) -> Tensor:
@@ -110,7 +123,7 @@ class TabularNetwork(nn.Module):
 
     def rows_at_once(self) -> int:
         """Rows that one forward pass may hold without passing a memory bound."""
-        return max(16, MAX_FLOATS // (len(self.sizes) * self.parents.shape[1] * self.settings.embedding))  # type: ignore[union-attr,operator]
+        return max(16, MAX_FLOATS // (len(self.sizes) * self.parents.shape[1] * self.settings.embedding))
 
 
 def head_groups(sizes: tuple[int, ...]) -> list[list[int]]:
@@ -127,7 +140,9 @@ def _padded(marginals: list[npt.NDArray[np.float32]]) -> Tensor:
     return torch.from_numpy(out)
 
 
-def choose_parents(slots: tuple[tuple[int, ...], ...], information: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
+def choose_parents(
+    slots: tuple[tuple[int, ...], ...], information: npt.NDArray[np.float64], seed: int
+) -> npt.NDArray[np.int64]:
     """The tokens that each token may look at, int64 [S, K].
 
     All of them up to 32 tokens; above, the tokens of the columns with the most mutual information (`information` [C, C],
@@ -150,7 +165,13 @@ def choose_parents(slots: tuple[tuple[int, ...], ...], information: npt.NDArray[
     return out
 
 
-def orders_of(columns: list[int], slots: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], information: npt.NDArray[np.float64], seed: int) -> list[list[int]]:
+def orders_of(
+    columns: list[int],
+    slots: tuple[tuple[int, ...], ...],
+    sizes: tuple[int, ...],
+    information: npt.NDArray[np.float64],
+    seed: int,
+) -> list[list[int]]:
     """Candidates for the canonical column order: the table's own, by vocabulary up and down, and chained by information."""
     width = {c: max(sizes[t] for t in slots[c]) for c in columns}
     chain = [max(columns, key=lambda c: (information[c].sum(), -c))]
@@ -159,7 +180,14 @@ def orders_of(columns: list[int], slots: tuple[tuple[int, ...], ...], sizes: tup
         chain.append(max(rest, key=lambda c: (information[c, chain].max(), -c)))
     draw = generator(derive(seed, "orders"))
     shuffled = [list(map(int, draw.permutation(columns))) for _ in range(2)]
-    return [list(columns), sorted(columns, key=lambda c: (width[c], c)), sorted(columns, key=lambda c: (-width[c], c)), chain, chain[::-1], *shuffled]
+    return [
+        list(columns),
+        sorted(columns, key=lambda c: (width[c], c)),
+        sorted(columns, key=lambda c: (-width[c], c)),
+        chain,
+        chain[::-1],
+        *shuffled,
+    ]
 
 
 def ranks_of(order: list[int], slots: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.int64]:
@@ -170,6 +198,18 @@ def ranks_of(order: list[int], slots: tuple[tuple[int, ...], ...]) -> npt.NDArra
     return out
 
 
-def model_facts(sizes: tuple[int, ...], parents: npt.NDArray[np.int64], settings: TabularSettings, order: list[int], slots: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
+def model_facts(
+    sizes: tuple[int, ...],
+    parents: npt.NDArray[np.int64],
+    settings: TabularSettings,
+    order: list[int],
+    slots: tuple[tuple[int, ...], ...],
+) -> dict[str, Any]:
     """What model.json must hold to rebuild the network and draw from it."""
-    return {"sizes": list(sizes), "parents": parents.tolist(), "settings": asdict(settings), "order": order, "slots": [list(s) for s in slots]}
+    return {
+        "sizes": list(sizes),
+        "parents": parents.tolist(),
+        "settings": asdict(settings),
+        "order": order,
+        "slots": [list(s) for s in slots],
+    }

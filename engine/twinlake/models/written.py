@@ -41,7 +41,8 @@ def is_canonical(text: str, way: str) -> bool:
     whole, _, decimals = text.lstrip("-").partition(".")
     if (len(whole) > 1 and whole.startswith("0")) or (text.startswith("-") and not text.strip("-0.")):
         return False
-    return name == "fixed" or not decimals.endswith("0")
+    places = way.partition(":")[2]
+    return not places or len(decimals) == int(places) if name == "fixed" else not decimals.endswith("0")
 
 
 def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -50,8 +51,9 @@ def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.ND
     safe = pc.if_else(fitting, array, pa.scalar(None, array.type))
     if way in TIME_FORMATS:
         parsed = pc.strptime(safe, format=TIME_FORMATS[way], unit="s", error_is_null=True).cast(pa.int64())
-        whole = parsed.fill_null(0).to_numpy(zero_copy_only=False) // (DAY if way == "date" else 1)
-        return whole // step, parsed.is_valid().to_numpy(zero_copy_only=False)
+        whole = parsed.fill_null(0).to_numpy(zero_copy_only=False) // (DAY if way == "date" else 1) // step
+        again = write_texts(whole, way, scale, step)  # February 30 is read as March 1
+        return whole, pc.equal(again, safe).fill_null(False).to_numpy(zero_copy_only=False)
     numbers = safe.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
     ok = fitting.to_numpy(zero_copy_only=False) & (np.abs(numbers) * 10.0**scale < 2**53)
     whole = np.rint(np.where(ok, numbers, 0.0) * 10.0**scale).astype(np.int64)

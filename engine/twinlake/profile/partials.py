@@ -2,8 +2,8 @@
 
 Everything here is independent of how rows are spread over partitions: sums aside (equal to 1e-12 or so), merging in any
 order gives the same result. Distinct counts use the k minimum values of a 64-bit hash (Bar-Yossef et al., "Counting
-distinct elements in a data stream", RANDOM 2002), exact below its size. The sample is chosen by row key, not by position.
-Knows nothing of Spark, of kinds or of what is published.
+distinct elements in a data stream", RANDOM 2002), exact below its size. The sample is chosen by row key, not by
+position. Knows nothing of Spark, of kinds or of what is published.
 """
 
 from __future__ import annotations
@@ -27,24 +27,28 @@ FORMATS = {
     "integer": r"^[+-]?[0-9]+$",
     "decimal": r"^[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-]?[0-9]+$",
     "date": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
-    "datetime": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?$",
+    "datetime": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[ T]([01][0-9]|2[0-3]):[0-5][0-9]"
+    r"(:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?$",
     "boolean": r"^(?i:true|false|yes|no|y|n|t|f)$",
     "json": r"^\s*[\{\[].*[\}\]]\s*$",
 }
 _BYTE_TABLE = generator(derive(0, "text hash")).integers(0, 2**64, size=(256, 256), dtype=np.uint64)
 
 PARTIAL_DDL = (
-    "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, deviations double, "
-    "lengths bigint, length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, hashes array<bigint>, "
-    "low array<bigint>, high array<bigint>, values array<string>, counts array<bigint>, uncounted bigint, "
-    "sample array<string>, keys array<bigint>"
+    "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, "
+    "deviations double, lengths bigint, length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, "
+    "hashes array<bigint>, low array<bigint>, high array<bigint>, values array<string>, counts array<bigint>, "
+    "uncounted bigint, sample array<string>, keys array<bigint>"
 )
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a pass keeps of each column: `values` distinct values with counts (numbers: `numbers`), the `people` smallest
-    and largest numbers, and the rows whose scrambled key falls below `share` of the key space."""
+    """What a pass keeps of each column.
+
+    `values` distinct values with counts (numbers: `numbers`), the `people` smallest and largest numbers, and the rows
+    whose scrambled key falls below `share` of the key space.
+    """
 
     values: int
     numbers: int
@@ -119,7 +123,7 @@ def as_float(array: pa.Array) -> npt.NDArray[np.float64]:
 
 
 def text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of each string (nulls as the empty text): a sum over (position, byte) of random words, scrambled."""
+    """A 64-bit hash of each string (nulls as the empty text): a scrambled sum of random words by (position, byte)."""
     array = array.fill_null("").cast(pa.large_binary())
     offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
     data = array.buffers()[2]

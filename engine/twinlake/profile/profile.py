@@ -15,7 +15,7 @@ import numpy as np
 from twinlake.core.seeds import derive
 from twinlake.profile.kinds import decimals_of, kind_of, time_text
 from twinlake.profile.statistics import ColumnStatistics, as_they_are, columns_of, limits_for, summarize
-from twinlake.profile.types import ColumnProfile, Profile
+from twinlake.profile.types import ColumnProfile, Kind, Profile
 from twinlake.tables.names import quoted
 from twinlake.tables.split import HOLDOUT, Split, part_count, with_row_keys
 
@@ -40,8 +40,8 @@ def profile_table(df: DataFrame, split: Split | None = None, min_people: int = 1
     train = keyed.where(f"NOT {HOLDOUT}") if split.fraction > 0 else keyed
     limits = limits_for(rows, len(columns), min_people, derive(split.seed, "profile sample"), SAMPLE, 20_000)
     entries = summarize(train, as_they_are, columns, 2, limits, partial(_publish, min_people=min_people))
-    columns = _verified(df, [json.loads(text) for text in entries])
-    return Profile(columns[0].rows, min_people, tuple(columns))
+    published = _verified(df, [json.loads(text) for text in entries])
+    return Profile(published[0].rows, min_people, tuple(published))
 
 
 def _publish(stats: ColumnStatistics, min_people: int) -> str:
@@ -87,7 +87,9 @@ def _publish(stats: ColumnStatistics, min_people: int) -> str:
         stats.formats if enough else {},
         top,
     )
-    return json.dumps({"entry": asdict(entry), "certain": stats.distinct_exact, "otherwise": kind_of(stats, unique=False)})
+    return json.dumps(
+        {"entry": asdict(entry), "certain": stats.distinct_exact, "otherwise": kind_of(stats, unique=False)}
+    )
 
 
 def _read(raw: dict[str, Any]) -> ColumnProfile:
@@ -104,6 +106,6 @@ def _verified(df: DataFrame, found: list[dict[str, Any]]) -> list[ColumnProfile]
         counted = [F.count_distinct(F.col(quoted(columns[i].name))) for i in doubtful]
         rows, *exact = df.agg(F.count(F.lit(1)), *counted).toArrow().to_pylist()[0].values()
         for i, distinct in zip(doubtful, exact, strict=True):
-            kind = "key" if distinct == rows else found[i]["otherwise"]
+            kind: Kind = "key" if distinct == rows else found[i]["otherwise"]
             columns[i] = replace(columns[i], kind=kind, distinct=min(distinct, columns[i].rows))
     return columns

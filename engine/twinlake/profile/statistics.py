@@ -1,7 +1,7 @@
 """Statistics of every column of a table in one distributed pass, handed to a function that runs where they are merged.
 
-`summarize` makes partial statistics on executors (profile/partials.py), merges those of each column in a task of its own and
-applies `finish` there, so that only what `finish` returns (a profile entry, a fitted codec) reaches the driver.
+`summarize` makes partial statistics on executors (profile/partials.py), merges those of each column in a task of its
+own and applies `finish` there, so that only what `finish` returns (a profile entry, a fitted codec) reaches the driver.
 Knows nothing of what is published.
 """
 
@@ -41,8 +41,9 @@ class ColumnStatistics:
     """All that a pass learned of one column. Holds raw values: never published as it is.
 
     `counts` maps values (canonical text) to their rows, most frequent first, and is complete if `uncounted` is 0.
-    `low` and `high` are the k smallest (ascending) and k largest (descending) finite numbers, integers and times exactly.
-    `sample` holds the texts of non-null values of rows chosen by key, in key order; `share` is the share of rows chosen.
+    `low` and `high` are the k smallest (ascending) and k largest (descending) finite numbers, integers and times
+    exactly. `sample` holds the texts of non-null values of rows chosen by key, in key order; `share` is the share of
+    rows chosen.
     """
 
     name: str
@@ -96,7 +97,7 @@ def columns_of(df: DataFrame) -> tuple[Column, ...]:
 
 
 def limits_for(rows: int, columns: int, people: int, seed: int, sample: int, values: int) -> Limits:
-    """Limits that keep memory bounded on wide tables: `sample` rows and `values` counted values at most, fewer when wide."""
+    """Limits that keep memory bounded: `sample` rows and `values` counted values at most, fewer for a wide table."""
     sample = max(2_000, min(sample, SAMPLE_CELLS // max(1, columns)))
     values = max(1_000, min(values, 4 * SAMPLE_CELLS // max(1, columns)))
     return Limits(values, min(values, 4_096), people, min(1.0, sample / max(1, rows)), seed)
@@ -107,8 +108,8 @@ def summarize(
 ) -> list[str]:
     """What `finish` makes of each column's statistics, in column order.
 
-    `source` is mapped through `before` (rows of `source` -> batches whose first `keys` columns are keys, the first of them
-    the int64 row key, then `columns`). `before` and `finish` are module-level functions or partials of them.
+    `source` is mapped through `before` (rows of `source` -> batches whose first `keys` columns are keys, the first of
+    them the int64 row key, then `columns`). `before` and `finish` are module-level functions or partials of them.
     """
     # by position: mapInArrow fails on names with dots or backticks
     named = source.toDF(*[f"c{position}" for position in range(len(source.columns))])

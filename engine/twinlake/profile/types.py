@@ -64,7 +64,9 @@ class Profile:
         """The profile that `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
         columns = [
-            ColumnProfile(**{**c, "quantiles": tuple(c["quantiles"]), "top": tuple((str(v), int(n)) for v, n in c["top"])})
+            ColumnProfile(
+                **{**c, "quantiles": tuple(c["quantiles"]), "top": tuple((str(v), int(n)) for v, n in c["top"])}
+            )
             for c in raw["columns"]
         ]
         return cls(raw["rows"], raw["min_people"], tuple(columns))
@@ -74,7 +76,14 @@ class Profile:
 
         def row(c: ColumnProfile) -> str:
             cells = (c.name, c.type, c.kind, c.nulls, c.distinct, c.minimum, c.maximum, c.mean)
-            return "<tr>" + "".join(f"<td>{escape('' if x is None else f'{x:.6g}' if isinstance(x, float) else str(x))}</td>" for x in cells) + "</tr>"
+            return (
+                "<tr>"
+                + "".join(
+                    f"<td>{escape('' if x is None else f'{x:.6g}' if isinstance(x, float) else str(x))}</td>"
+                    for x in cells
+                )
+                + "</tr>"
+            )
 
         head = "".join(f"<th>{h}</th>" for h in ("column", "type", "kind", "nulls", "distinct", "min", "max", "mean"))
         return f"<table><caption>{self.rows:,} rows</caption><tr>{head}</tr>{''.join(map(row, self.columns))}</table>"

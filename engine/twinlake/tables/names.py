@@ -1,7 +1,8 @@
 """Which column names and table names are accepted, and how they are shown. Knows nothing of rows.
 
 Spark and Parquet accept any text as a name; warehouses do not. Refused: duplicates, names that differ in case alone
-(unless the session is case-sensitive), empty names, control characters, more than 255 bytes, our own `__twinlake_` prefix.
+(unless the session is case-sensitive), empty names, control characters, more than 255 bytes, our own `__twinlake_`
+prefix.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ def _problem(name: str, position: int) -> str | None:
     if len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         return f"column {escaped(name)!r} (position {position}) has a name longer than {MAX_BYTES} bytes; rename it"
     if name.casefold().startswith(OWN_PREFIX) or name in OWN_NAMES:
-        return f"column {escaped(name)!r} (position {position}): names starting with {OWN_PREFIX} and {OWN_NAMES[0]} are kept for twinlake; rename it"
+        return (
+            f"column {escaped(name)!r} (position {position}): names starting with {OWN_PREFIX} and {OWN_NAMES[0]} are "
+            "kept for twinlake; rename it"
+        )
     return None
 
 
@@ -78,12 +82,14 @@ def parse_table_name(name: str) -> tuple[str, ...]:
             break
         if name[position] != ".":
             raise TableError(
-                f"source.table {escaped(name)!r}: unexpected {escaped(name[position])!r} at character {position + 1}; parts are joined by dots"
+                f"source.table {escaped(name)!r}: unexpected {escaped(name[position])!r} at character {position + 1}; "
+                "parts are joined by dots"
             )
         position += 1
     if len(parts) > 3:
         raise TableError(
-            f"source.table {escaped(name)!r} has {len(parts)} parts ({', '.join(map(escaped, parts))}); 1 to 3 are allowed"
+            f"source.table {escaped(name)!r} has {len(parts)} parts ({', '.join(map(escaped, parts))}); "
+            "1 to 3 are allowed"
         )
     return tuple(parts)
 

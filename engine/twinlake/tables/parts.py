@@ -1,9 +1,10 @@
 """Parts: the files of a table in the run folder, written by the tasks themselves and published in one step.
 
-Protocol. Each task writes `part-00007-<attempt>.parquet` into a staging folder, syncs it, and then its manifest row as a
-small JSON file beside it; the driver takes one whole part for each number, renames it to `part-00007.parquet`, writes
-`_manifest.json` and `_SUCCESS` and then renames the folder to its final name. Readers see nothing or everything. A failed,
-retried or speculative attempt leaves only files that no manifest names. After a crash the parts with a manifest row are kept.
+Protocol. Each task writes `part-00007-<attempt>.parquet` into a staging folder, syncs it, and then its manifest row as
+a small JSON file beside it; the driver takes one whole part for each number, renames it to `part-00007.parquet`, writes
+`_manifest.json` and `_SUCCESS` and then renames the folder to its final name. Readers see nothing or everything. A
+failed, retried or speculative attempt leaves only files that no manifest names. After a crash the parts with a manifest
+row are kept.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class PartWriter:
         self._stem = f"part-{number:05d}-{attempt_name()}"
         self._temporary = staging / f".{self._stem}.tmp"
         with self._refusals():
-            self._handle = open(self._temporary, "wb")
+            self._handle = self._temporary.open("wb")
             self._writer = pq.ParquetWriter(
                 self._handle, schema, compression="zstd", compression_level=1, version="2.6"
             )
@@ -141,7 +142,8 @@ class PartWriter:
             self._temporary.unlink(missing_ok=True)
             free = shutil.disk_usage(self._staging).free if self._staging.exists() else 0
             raise CommitError(
-                f"can't write part {self._number} in {escaped(str(self._staging))}: {error.strerror}; {free:,} bytes are free there; rerun to resume"
+                f"can't write part {self._number} in {escaped(str(self._staging))}: {error.strerror}; "
+                f"{free:,} bytes are free there; rerun to resume"
             ) from None
 
 
@@ -181,7 +183,10 @@ def drop_part(staging: Path, number: int) -> None:
 
 
 def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> list[Part]:
-    """Makes the parts 0..`parts`-1 of `staging` the content of `final`, in one rename. Errors: CommitError, DataError."""
+    """Makes the parts 0..`parts`-1 of `staging` the content of `final`, in one rename.
+
+    Errors: CommitError, DataError.
+    """
     fault_point("after-all-parts")
     found = finished_parts(staging)
     missing = [number for number in range(parts) if number not in found]
@@ -212,7 +217,8 @@ def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> li
 
 
 def publish_staged(staging: Path, final: Path) -> list[Part]:
-    """The last steps of `publish`, for a staging folder whose manifest is written: drops what it does not name, renames."""
+    """The last steps of `publish`, for a staging folder whose manifest is written: drops what it does not name,
+    renames."""
     manifest = read_manifest(staging)
     keep = {MANIFEST, *(entry["file"] for entry in (*manifest["parts"], *manifest["files"]))}
     for file in list(staging.iterdir()):
@@ -231,11 +237,11 @@ def is_whole(folder: Path, job: str) -> bool:
 
 def replace_folder(staging: Path, final: Path) -> None:
     """Renames `staging` to `final`; an older `final` that is ours is removed. Errors: CommitError for foreign files."""
-    if final.exists():
-        if any(final.iterdir()) and not any((final / m).is_file() for m in (MANIFEST, MODEL_MANIFEST)):
-            raise CommitError(
-                f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it"
-            )
+    ours = any((final / name).is_file() for name in (MANIFEST, MODEL_MANIFEST))
+    if final.exists() and not ours and any(final.iterdir()):
+        raise CommitError(
+            f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it"
+        )
     old = final.with_name(f".{final.name}.old")
     if final.exists():
         shutil.rmtree(old, ignore_errors=True)

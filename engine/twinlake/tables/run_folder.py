@@ -101,7 +101,10 @@ class RunFolder:
 
 
 def open_folder(root: str | Path) -> RunFolder:
-    """The run folder at `root`, made if missing; `locked` marks it as ours. Errors: ConfigError for a foreign or unwritable folder."""
+    """The run folder at `root`, made if missing; `locked` marks it as ours.
+
+    Errors: ConfigError for a foreign or unwritable folder.
+    """
     path = Path(root).absolute()
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir {escaped(str(path))} is a file; give a folder")
@@ -128,7 +131,10 @@ def _is_ours(name: str) -> bool:
 
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Holds the folder for this process, and marks a new one as ours. Errors: CommitError when another process has it."""
+    """Holds the folder for this process, and marks a new one as ours.
+
+    Errors: CommitError when another process has it.
+    """
     with open(folder.root / LOCK, "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -49,4 +49,7 @@ def stop_session(spark: SparkSession) -> None:
 
 def _submitted() -> bool:
     """Whether someone else decides where Spark runs: spark-submit, a Connect URL, Databricks."""
-    return any(name in os.environ for name in ("SPARK_ENV_LOADED", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION"))
+    return any(
+        name in os.environ
+        for name in ("SPARK_ENV_LOADED", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION")
+    )

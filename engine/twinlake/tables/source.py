@@ -46,7 +46,10 @@ class Source:
 
 
 def open_source(spark: SparkSession, config: SourceConfig) -> Source:
-    """The table that `config` names. Errors: ConfigError (no source), TableError (missing, denied, refused names or types)."""
+    """The table that `config` names.
+
+    Errors: ConfigError (no source), TableError (missing, denied, refused names or types).
+    """
     if config.path is None and config.table is None:
         raise ConfigError("no source: give `twinlake run SOURCE`, or source.path or source.table in the config")
     if config.path is not None:
@@ -88,7 +91,8 @@ def checked(spark: SparkSession, df: DataFrame, name: str, config: SourceConfig 
             for wanted in config.columns:
                 if wanted not in names:
                     raise ConfigError(
-                        f"source.columns: no column {escaped(wanted)!r}{nearest(wanted, names)}; the table has {len(names)} columns"
+                        f"source.columns: no column {escaped(wanted)!r}{nearest(wanted, names)}; "
+                        f"the table has {len(names)} columns"
                     )
             df = df.select(*[df[quoted(c)] for c in config.columns])
         warnings = check_names(df.columns, spark.conf.get("spark.sql.caseSensitive") == "true")
@@ -117,7 +121,8 @@ def open_holdout(spark: SparkSession, config: HoldoutConfig, source: Source) -> 
         if theirs != field.dataType:
             if theirs.simpleString() not in NUMERIC or field.dataType.simpleString() not in NUMERIC:
                 raise TableError(
-                    f"holdout.source: column {escaped(field.name)!r} is {theirs.simpleString()}, the source has {field.dataType.simpleString()}"
+                    f"holdout.source: column {escaped(field.name)!r} is {theirs.simpleString()}, "
+                    f"the source has {field.dataType.simpleString()}"
                 )
             column = column.cast(field.dataType).alias(field.name)
         picked.append(column)
@@ -140,7 +145,8 @@ def check_request(config: Config, run_dir: Path) -> None:
     """
     if config.privacy.unit is not None:
         raise ConfigError(
-            "privacy.unit is not supported yet: people are counted as rows; to keep one person's rows on one side set holdout.by"
+            "privacy.unit is not supported yet: people are counted as rows; "
+            "to keep one person's rows on one side set holdout.by"
         )
     for name, path in (("source.path", config.source.path), ("holdout.source", config.holdout.source)):
         local = local_path(path) if path else None
@@ -153,7 +159,8 @@ def check_request(config: Config, run_dir: Path) -> None:
             a, b = local.resolve(), target.resolve()
             if a == b or a in b.parents or b in a.parents:
                 raise ConfigError(
-                    f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; choose a folder apart from it"
+                    f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; "
+                    "choose a folder apart from it"
                 )
 
 
@@ -232,7 +239,7 @@ def _near_path(local: Path) -> str:
 
 
 def _check_header(spark: SparkSession, names: list[str]) -> None:
-    """Of a CSV file Spark silently renames columns that clash or have no name; of a Parquet file it doesn't say which."""
+    """Spark silently renames columns of a CSV file that clash or have no name, and doesn't say which in Parquet."""
     check_names(names, spark.conf.get("spark.sql.caseSensitive") == "true")
 
 
@@ -278,7 +285,7 @@ def _snapshot(local: Path) -> str:
 
 @contextmanager
 def spark_errors(what: str) -> Iterator[None]:
-    """Turns Spark's errors into ours: the error condition and the thing at hand, never Spark's text, which may hold cells."""
+    """Turns Spark's errors into ours: the condition and the thing at hand, never Spark's text, which may hold cells."""
     from pyspark.errors import AnalysisException, ParseException, PySparkException
 
     try:

@@ -1,8 +1,8 @@
 """Runs the stages of a line in order and skips those that are done: the mechanism, not what the stages do.
 
 A stage is fresh if it was finished for the same fingerprint: the config it reads, the artifacts it starts from, and the
-fingerprints of the stages before it. A stage whose artifacts are gone (private ones are removed after success) is redone
-only if a later stage that has to run reads them.
+fingerprints of the stages before it. A stage whose artifacts are gone (private ones are removed after success) is
+redone only if a later stage that has to run reads them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Context = TypeVar("Context")
 
 @dataclass(frozen=True)
 class Stage(Generic[Context]):
-    """`settings` of config and folder decide whether it is fresh; `reads` and `writes` are paths below the run folder."""
+    """`settings` of config and folder decide whether it is fresh; `reads`, `writes` are paths below the run folder."""
 
     name: str
     work: Callable[[Context], str]

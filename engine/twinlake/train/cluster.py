@@ -1,4 +1,4 @@
-"""A Ray cluster to train on: a running one by address, else a small local one of its own processes, stopped afterwards."""
+"""A Ray cluster to train on: a running one by address, else a small local one of its own processes, stopped after use."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[d
             ray.init(address=address, log_to_driver=verbose, logging_level=level)
         else:
             ray.init(
-                num_cpus=os.cpu_count() or 1, include_dashboard=False, object_store_memory=300 * 2**20, log_to_driver=verbose,
-                logging_level=level, configure_logging=verbose,
+                num_cpus=os.cpu_count() or 1,
+                include_dashboard=False,
+                object_store_memory=300 * 2**20,
+                log_to_driver=verbose,
+                logging_level=level,
+                configure_logging=verbose,
             )
     try:
-        yield {k: float(v) for k, v in ray.cluster_resources().items() if k in ("CPU", "GPU")}
+        yield {k: float(v) for k, v in ray.cluster_resources().items() if k in ("CPU", "GPU")}  # type: ignore[no-untyped-call]
     finally:
         if not joined:
             ray.shutdown()

@@ -1,8 +1,8 @@
 """Token shards as one long table, and which rows make up each batch.
 
-Rows are addressed by their number in the concatenation of the shards. Validation rows are the first of one seeded permutation
-of all rows; each epoch permutes the rest anew. Which rows a global batch holds depends on (seed, step) alone, so it is the
-same for any number of workers: each takes its slice.
+Rows are addressed by their number in the concatenation of the shards. Validation rows are the first of one seeded
+permutation of all rows; each epoch permutes the rest anew. Which rows a global batch holds depends on (seed, step)
+alone, so it is the same for any number of workers: each takes its slice.
 """
 
 from __future__ import annotations

@@ -44,16 +44,36 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
     codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
     counts = TokenCounts.load(folder.private / "pairs.npz")
     facts = MODELS[config.model.family](
-        codec, counts, folder.encoded, folder.private / "train", folder.model, config.model, config.train, derive(config.run.seed, "model"), progress
+        codec,
+        counts,
+        folder.encoded,
+        folder.private / "train",
+        folder.model,
+        config.model,
+        config.train,
+        derive(config.run.seed, "model"),
+        progress,
     )
     history = facts["history"]
     best = min((h["validation_loss"] for h in history), default=None)
-    return "nothing to learn: every column is constant or made anew" if best is None else f"{len(history)} validations, best loss {best:.3f} nats a row"
+    return (
+        "nothing to learn: every column is constant or made anew"
+        if best is None
+        else f"{len(history)} validations, best loss {best:.3f} nats a row"
+    )
 
 
 def fit_tabular(
-    codec: Codec, counts: TokenCounts, shards: Path, work: Path, out: Path, model: ModelConfig, train: TrainConfig, seed: int,
-    progress: Progress | None = None, verbose: bool = False,
+    codec: Codec,
+    counts: TokenCounts,
+    shards: Path,
+    work: Path,
+    out: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    seed: int,
+    progress: Progress | None = None,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Trains on `shards` and writes the model folder `out`; returns the facts of the training (also in model.json).
 
@@ -66,13 +86,37 @@ def fit_tabular(
     if 0 < rows < MIN_ROWS:
         raise DataError(f"{rows} rows to train on; at least {MIN_ROWS} are needed")
     if not codec.sizes:  # every column is constant or regenerated: there is nothing to learn
-        return save_model(out, codec, {}, {"family": "tabular", "rows": rows, "order": [], "sizes": [], "slots": [[] for _ in codec.columns], "history": []})
+        return save_model(
+            out,
+            codec,
+            {},
+            {
+                "family": "tabular",
+                "rows": rows,
+                "order": [],
+                "sizes": [],
+                "slots": [[] for _ in codec.columns],
+                "history": [],
+            },
+        )
     plan = _plan(codec, counts, shards, work, model, train, seed)
     history = _run(plan, work, train, progress, verbose)
     weights, order = _best(history, work)
     facts = {
-        "family": "tabular", "rows": rows, "seed": seed, "batch": plan.batch, "steps": plan.steps, "rate": plan.rate, "history": history.metrics,
-        **model_facts(plan.sizes, np.array(plan.parents), settings_for(model.size, rows, plan.sizes), plan.orders[order], codec.slots),
+        "family": "tabular",
+        "rows": rows,
+        "seed": seed,
+        "batch": plan.batch,
+        "steps": plan.steps,
+        "rate": plan.rate,
+        "history": history.metrics,
+        **model_facts(
+            plan.sizes,
+            np.array(plan.parents),
+            settings_for(model.size, rows, plan.sizes),
+            plan.orders[order],
+            codec.slots,
+        ),
     }
     progress.update(1, 1, "calibrating the marginals")
     sampler = TabularSampler.fold(weights, facts, drawable_of(codec))
@@ -82,7 +126,9 @@ def fit_tabular(
     return saved
 
 
-def _plan(codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: ModelConfig, train: TrainConfig, seed: int) -> Plan:
+def _plan(
+    codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: ModelConfig, train: TrainConfig, seed: int
+) -> Plan:
     rows = counts.rows
     information = _information(codec, counts)
     modelled = [c for c, slots in enumerate(codec.slots) if slots]
@@ -92,9 +138,20 @@ def _plan(codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: Mo
     steps = math.ceil(epochs * train_rows / batch)
     steps = max(MIN_STEPS if train.epochs == "auto" else 1, steps)
     return Plan(
-        str(shards), str(work / "progress.jsonl"), codec.sizes, codec.slots, choose_parents(codec.slots, information, seed).tolist(),
-        orders_of(modelled, codec.slots, codec.sizes, information, seed), asdict(settings_for(model.size, rows, codec.sizes)), derive(seed, "train"),
-        batch, steps, 3e-3 * math.sqrt(batch / 512), min(20, steps), 4, None if train.max_minutes is None else 60.0 * train.max_minutes,
+        str(shards),
+        str(work / "progress.jsonl"),
+        codec.sizes,
+        codec.slots,
+        choose_parents(codec.slots, information, seed).tolist(),
+        orders_of(modelled, codec.slots, codec.sizes, information, seed),
+        asdict(settings_for(model.size, rows, codec.sizes)),
+        derive(seed, "train"),
+        batch,
+        steps,
+        3e-3 * math.sqrt(batch / 512),
+        min(20, steps),
+        4,
+        None if train.max_minutes is None else 60.0 * train.max_minutes,
     )
 
 
@@ -135,7 +192,8 @@ def _run(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpu),
             run_config=ray.train.RunConfig(
-                name="fit", storage_path=str((work / "ray").absolute()),
+                name="fit",
+                storage_path=str((work / "ray").absolute()),
                 failure_config=ray.train.FailureConfig(max_failures=train.max_failures),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             ),
@@ -171,12 +229,16 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "the loss is not a number" in text:
         return "the loss is not a number" + text.split("the loss is not a number", 1)[1].split("\n", 1)[0]
-    return f"training failed in a Ray worker ({type(error).__name__}); run again with --verbose to see the workers' logs"
+    return (
+        f"training failed in a Ray worker ({type(error).__name__}); run again with --verbose to see the workers' logs"
+    )
 
 
 def _best(history: _History, work: Path) -> tuple[dict[str, torch.Tensor], int]:
     tensors = load_file(work / "best" / "state.safetensors")
-    return {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}, int(history.checkpoint["order"])
+    return {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}, int(
+        history.checkpoint["order"]
+    )
 
 
 def _true_marginals(plan: Plan, codec: Codec) -> list[npt.NDArray[np.float64]]:
@@ -218,7 +280,8 @@ class _following:
             last = json.loads(lines[-1])
         except ValueError:
             return
-        note = f"step {last['step']:,} of {last['steps']:,}  train loss {last['train_loss']:.3f}  validation loss {last['validation_loss']:.3f}"
+        losses = f"train loss {last['train_loss']:.3f}  validation loss {last['validation_loss']:.3f}"
+        note = f"step {last['step']:,} of {last['steps']:,}  {losses}"
         self._progress.update(last["step"], last["steps"], note)
 
 

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 
 def fit_frame(
-    df: DataFrame, plan: Plan | None, out: Path, model: ModelConfig, train: TrainConfig, seed: int, people: int, progress: Progress | None = None
+    df: DataFrame,
+    plan: Plan | None,
+    out: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    seed: int,
+    people: int,
+    progress: Progress | None = None,
 ) -> None:
     """Writes the model folder `out`, trained on all rows of `df`. `plan` says how each column's twin is made."""
     progress = progress or Silent()
@@ -50,4 +57,6 @@ def fit_frame(
 
 
 def _unlabelled(df: DataFrame) -> Labels:
-    return Labels(tuple(ColumnLabel(f.name, f.dataType.simpleString(), None, 0.0, 0, 0, {}, {}) for f in df.schema.fields), 0)
+    return Labels(
+        tuple(ColumnLabel(f.name, f.dataType.simpleString(), None, 0.0, 0, 0, {}, {}) for f in df.schema.fields), 0
+    )

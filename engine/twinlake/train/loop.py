@@ -1,8 +1,10 @@
-"""The training loop that every Ray Train worker runs: data-parallel, resumable, the same result for any number of workers.
+"""The training loop that every Ray Train worker runs: data-parallel, resumable, the same result for any number of
+workers.
 
-Each step takes the global batch of train/data.py, of which a worker computes its slice; orders and dropout are drawn for the
-global batch and sliced likewise. Gradients are averaged by DistributedDataParallel (gloo on CPUs, nccl on GPUs).
-A few times in the run all workers validate, rank 0 saves a checkpoint, and training stops when validation got no better.
+Each step takes the global batch of train/data.py, of which a worker computes its slice; orders and dropout are drawn
+for the global batch and sliced likewise. Gradients are averaged by DistributedDataParallel (gloo on CPUs, nccl on
+GPUs). A few times in the run all workers validate, rank 0 saves a checkpoint, and training stops when validation got no
+better.
 """
 
 from __future__ import annotations
@@ -240,7 +242,8 @@ def _steps(
 
 
 def random_ranks(rows: int, plan: Plan, canonical: int, draws: np.random.Generator) -> npt.NDArray[np.int64]:
-    """The place of each token in each row's order, int64 [rows, S]: half the rows canonical, half uniformly random columns."""
+    """The place of each token in each row's order, int64 [rows, S]: half the rows canonical, half uniformly random
+    columns."""
     keys = draws.random((rows, len(plan.orders[0])))
     position = {c: i for i, c in enumerate(plan.orders[canonical])}
     columns = sorted(plan.orders[0])
@@ -272,7 +275,8 @@ def _validate(
     world: int,
     device: torch.device,
 ) -> list[float]:
-    """Mean loss of the averaged weights on the validation rows, nats a row; of each candidate order at 60% of the steps."""
+    """Mean loss of the averaged weights on the validation rows, nats a row; of each candidate order at 60% of the
+    steps."""
     first_past = state.step >= 0.6 * plan.steps and not any(h["step"] >= 0.6 * plan.steps for h in state.history)
     orders = list(range(len(plan.orders))) if first_past else [state.order]
     tokens = torch.from_numpy(shards.take(schedule.validation()[rank::world]).astype(np.int64)).to(device)

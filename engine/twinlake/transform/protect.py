@@ -32,13 +32,21 @@ WRITTEN_DDL = "part int, train bigint, holdout bigint"
 
 
 def protect_run(
-    folder: RunFolder, df: DataFrame, own_holdout: DataFrame | None, plan: Plan, references: dict[str, str], split: Split, progress: Progress
+    folder: RunFolder,
+    df: DataFrame,
+    own_holdout: DataFrame | None,
+    plan: Plan,
+    references: dict[str, str],
+    split: Split,
+    progress: Progress,
 ) -> tuple[int, int]:
     """Publishes protected/ and private/holdout/; returns their row counts. Keys are resolved here, on the driver."""
     needed = plan.key_names()
     keys = resolve_keys(references) if references else ephemeral_keyring(needed)
     if needed and not references:
-        progress.say("no key is configured: surrogates are made with a key of this run alone, and can't be repeated; set keys.pseudonyms")
+        progress.say(
+            "no key is configured: surrogates are made with a key of this run alone, and can't be repeated; set keys.pseudonyms"
+        )
     shutil.rmtree(folder.staging("protected"), ignore_errors=True)
     shutil.rmtree(folder.staging("holdout"), ignore_errors=True)
     train_staging, holdout_staging = folder.staging("protected"), folder.staging("holdout")
@@ -60,7 +68,14 @@ def protect_run(
 
 
 def write_protected(
-    df: DataFrame, plan: Plan, keys: Keyring, split: Split, parts: int, train_staging: Path, holdout_staging: Path, held_out: bool | None = None
+    df: DataFrame,
+    plan: Plan,
+    keys: Keyring,
+    split: Split,
+    parts: int,
+    train_staging: Path,
+    holdout_staging: Path,
+    held_out: bool | None = None,
 ) -> tuple[int, int]:
     """Stages train and holdout parts of `df` under `plan`; returns their rows. `held_out` puts all rows on one side."""
     from pyspark.sql import functions as F
@@ -96,7 +111,9 @@ def _write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folders: tuple[
     number = context.partitionId() if context is not None else 0
     train, holdout = (PartWriter(Path(folder), number, schema) for folder in folders)
     for batch in batches:
-        rows = pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(batch.columns[2:], schema, strict=True)], schema=schema)
+        rows = pa.RecordBatch.from_arrays(
+            [c.cast(f.type) for c, f in zip(batch.columns[2:], schema, strict=True)], schema=schema
+        )
         held_out = batch.column(1)
         holdout.write(rows.filter(held_out))
         train.write(rows.filter(pc.invert(held_out)))

@@ -46,7 +46,8 @@ class RunResult:
             lines.append("nothing to do: every stage was finished for these settings")
         elif self.report is not None:
             lines += [
-                "next      open the report in a browser; review the decisions in " + str(_near(self.run_dir / "plan.yaml")),
+                "next      open the report in a browser; review the decisions in "
+                + str(_near(self.run_dir / "plan.yaml")),
                 "          more rows: add --rows 1000000; other choices: twinlake run --help",
             ]
         return "\n".join(lines)
@@ -60,12 +61,20 @@ class RunResult:
 def result_of(folder: RunFolder, status: dict[str, str]) -> RunResult:
     """The result of the run in `folder`."""
     evaluation = folder / "evaluation.json"
-    found = Evaluation.from_json(evaluation.read_text(encoding="utf-8")) if evaluation.is_file() and "evaluate" in status else None
+    found = (
+        Evaluation.from_json(evaluation.read_text(encoding="utf-8"))
+        if evaluation.is_file() and "evaluate" in status
+        else None
+    )
     published = "generate" in status and folder.synthetic.is_dir()
     return RunResult(
-        folder.root, status, found.score if found else None, found.grade if found else None,
+        folder.root,
+        status,
+        found.score if found else None,
+        found.grade if found else None,
         found.results["quality_score"].reference if found else None,
-        read_manifest(folder.synthetic)["rows"] if published else None, str(folder.synthetic) if published else None,
+        read_manifest(folder.synthetic)["rows"] if published else None,
+        str(folder.synthetic) if published else None,
         folder / "report.html" if "report" in status else None,
     )
 
@@ -78,13 +87,18 @@ def describe(run_dir: str | Path, stage: str) -> str:
     if stage == "classify":
         return Labels.from_json((folder / "labels.json").read_text(encoding="utf-8")).to_table()
     if stage == "plan":
-        return (folder / "plan.yaml").read_text(encoding="utf-8") + f"\n# edit {_near(folder / 'plan.yaml')} and go on: later stages follow it"
+        return (folder / "plan.yaml").read_text(
+            encoding="utf-8"
+        ) + f"\n# edit {_near(folder / 'plan.yaml')} and go on: later stages follow it"
     if stage == "transform":
         return f"{read_manifest(folder.protected)['rows']:,} protected rows in {_near(folder.protected)}"
     if stage == "train":
         facts = json.loads((folder.model / "model.json").read_text())
         lines = [f"model in {_near(folder.model)}, trained on {facts['rows']:,} rows"]
-        lines += [f"  step {h['step']:>6,}  train loss {h['train_loss']:8.3f}  validation loss {h['validation_loss']:8.3f}" for h in facts["history"]]
+        lines += [
+            f"  step {h['step']:>6,}  train loss {h['train_loss']:8.3f}  validation loss {h['validation_loss']:8.3f}"
+            for h in facts["history"]
+        ]
         return "\n".join(lines)
     if stage == "generate":
         return f"{read_manifest(folder.synthetic)['rows']:,} synthetic rows in {_near(folder.synthetic)}"
@@ -95,13 +109,25 @@ def describe(run_dir: str | Path, stage: str) -> str:
 
 def _profile_text(profile: Profile) -> str:
     head = ("column", "type", "kind", "nulls", "distinct", "min", "max", "mean", "most frequent")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for c in profile.columns:
         frequent = ", ".join(escaped(v) for v, _ in c.top[:3])
-        cells = (escaped(c.name), c.type, c.kind, f"{c.nulls:,}", f"{c.distinct:,}", c.minimum, c.maximum, c.mean, frequent[:40])
+        cells = (
+            escaped(c.name),
+            c.type,
+            c.kind,
+            f"{c.nulls:,}",
+            f"{c.distinct:,}",
+            c.minimum,
+            c.maximum,
+            c.mean,
+            frequent[:40],
+        )
         rows.append(tuple("" if x is None else f"{x:.6g}" if isinstance(x, float) else str(x) for x in cells))
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    return f"{profile.rows:,} rows\n" + "\n".join("  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows)
+    return f"{profile.rows:,} rows\n" + "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows
+    )
 
 
 def _near(path: Path) -> Path:
@@ -123,7 +149,11 @@ def verify(run_dir: str | Path) -> list[str]:
     if not (folder / MARKER).is_file():
         raise DataError(f"{escaped(str(run_dir))} is no run folder: it has no {MARKER}")
     state = folder.state()
-    bad = [name for name, digest in state.get("artifacts", {}).items() if not (folder / name).is_file() or file_hash(folder / name) != digest]
+    bad = [
+        name
+        for name, digest in state.get("artifacts", {}).items()
+        if not (folder / name).is_file() or file_hash(folder / name) != digest
+    ]
     done = Counter(stage for stage, entry in state.get("stages", {}).items() if entry.get("status") == "done")
     for name, stage in zip(FOLDERS, ("transform", "train", "generate"), strict=True):
         if done[stage]:

@@ -1,0 +1,199 @@
+"""Values to tokens and back, type by type: the same token again, exact where a value has its own, nothing rare."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twinlake.core.errors import ModelError
+from twinlake.models.codec import Codec, ColumnCodec, column_from_json, decode_column, encode_column
+from twinlake.models.fitting import fit_column
+from twinlake.models.written import is_canonical, read_texts, write_texts
+from twinlake.profile.partials import Limits, collect
+from twinlake.profile.statistics import Column, merge_column
+
+K = 5
+LIMITS = Limits(values=70_000, numbers=4_096, people=K, share=1.0, seed=3)
+
+
+def fit(array: pa.Array, type_: str, nullable: bool = True, **extra: Any) -> ColumnCodec:
+    """The codec of a column of these values."""
+    keys = pa.array(np.arange(len(array)), pa.int64())
+    rows = list(collect([pa.RecordBatch.from_arrays([keys, array], names=["key", "v"])], 1, LIMITS))
+    stats = merge_column(Column("v", type_, nullable, extra), rows, LIMITS)
+    return column_from_json(json.loads(fit_column(stats, K)))
+
+
+def back(column: ColumnCodec, array: pa.Array, uniform: float = 0.5) -> pa.Array:
+    """Encoded and decoded; the decoded values have the same tokens."""
+    tokens = encode_column(column, array)
+    assert tokens.dtype == np.uint16 and tokens.shape == (len(array), len(column.sizes))
+    assert (tokens < np.array(column.sizes)).all()
+    ids = np.arange(len(array), dtype=np.uint64)
+    made = decode_column(column, tokens, np.full(len(array), uniform), ids, 7, array.type)
+    assert made.type == array.type
+    drawable = column.drawable[tokens[:, 0]]
+    assert np.array_equal(encode_column(column, made)[drawable], tokens[drawable])
+    return made
+
+
+EXACT: dict[str, tuple[str, pa.DataType, list[Any]]] = {
+    "bigint": ("bigint", pa.int64(), [9007199254740993, -(2**63), 2**63 - 1, 0, None]),
+    "tinyint": ("tinyint", pa.int8(), [-128, 127, None]),
+    "double": ("double", pa.float64(), [5e-324, 1.7976931348623157e308, -1e308, 0.1 + 0.2, 0.3, -0.01]),
+    "decimals of doubles": ("double", pa.float64(), [29.85, 0.1, 0.7, -3.3, 1e6]),
+    "float": ("float", pa.float32(), [0.10000000149011612, 16777216.0, None]),
+    "states": ("double", pa.float64(), [math.nan, math.inf, -math.inf, None, 2.5]),
+    "no finite": ("double", pa.float64(), [math.nan, -math.inf]),
+    "nines": (
+        "decimal(38,0)",
+        pa.decimal128(38, 0),
+        [Decimal("9" * 38), Decimal("9" * 37 + "8"), Decimal("-" + "9" * 38)],
+    ),
+    "places": ("decimal(38,38)", pa.decimal128(38, 38), [Decimal("0." + "9" * 38), Decimal("1E-38"), Decimal(0)]),
+    "money": ("decimal(10,2)", pa.decimal128(10, 2), [Decimal("19.99"), Decimal("-0.01"), None]),
+    "wide type, small values": ("decimal(38,18)", pa.decimal128(38, 18), [Decimal("1E-18"), Decimal("2.5"), None]),
+    "date": ("date", pa.date32(), [dt.date(1, 1, 1), dt.date(9999, 12, 31), dt.date(1582, 10, 10), None]),
+    "timestamp": (
+        "timestamp",
+        pa.timestamp("us", "America/New_York"),
+        [dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=dt.UTC)],
+    ),
+    "timestamp_ntz": (
+        "timestamp_ntz",
+        pa.timestamp("us"),
+        [dt.datetime(2024, 3, 10, 2, 30), dt.datetime(9999, 12, 31)],
+    ),
+    "boolean": ("boolean", pa.bool_(), [True, False, None]),
+    "string": (
+        "string",
+        pa.string(),
+        ["", "NULL", "NaN", "None", " a", "a ", "A", "007", "1e5", "é", "e\u0301", "\0", None],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EXACT)
+def test_frequent_values_come_back_exactly(case: str) -> None:
+    type_, kind, values = EXACT[case]
+    array = pa.array(values * 20, kind)
+    column = fit(array, type_)
+    for uniform in (0.0, 0.5, 1.0 - 2**-53):
+        assert [repr(v) for v in back(column, array, uniform).to_pylist()] == [repr(v) for v in array.to_pylist()]
+    assert column_from_json(json.loads(json.dumps(asdict(column)))) == column
+
+
+NUMBERS = {
+    "tinyint": (pa.int8(), st.integers(-128, 127)),
+    "bigint": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    "double": (pa.float64(), st.floats(allow_nan=True, allow_infinity=True)),
+    "float": (pa.float32(), st.floats(width=32)),
+    "decimal(12,3)": (pa.decimal128(12, 3), st.decimals(-(10**8), 10**8, places=3)),
+    "decimal(38,10)": (pa.decimal128(38, 10), st.decimals(-(10**17), 10**17, places=10)),
+    "date": (pa.date32(), st.dates()),
+    "timestamp": (pa.timestamp("us", "UTC"), st.datetimes(timezones=st.just(dt.UTC))),
+    "timestamp_ntz": (pa.timestamp("us"), st.datetimes()),
+}
+
+
+@pytest.mark.parametrize("type_", NUMBERS)
+@given(data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_decoded_numbers_fall_into_the_token_they_came_from(type_: str, data: st.DataObject) -> None:
+    kind, values = NUMBERS[type_]
+    array = pa.array(data.draw(st.lists(st.none() | values, min_size=1, max_size=120)), kind)
+    column = fit(array, type_)
+    if column.method == "number":
+        for uniform in (0.0, 0.3, 1.0 - 2**-53):
+            back(column, array, uniform)
+
+
+def test_only_values_of_enough_people_are_in_the_codec() -> None:
+    rare = [f"rare {n}" for n in range(40)] + [f"few {n}" for n in range(20) for _ in range(K - 1)]
+    column = fit(pa.array(["often"] * 300 + ["enough"] * K + rare), "string")
+    assert column.values == ("often", "enough")
+    text = json.dumps(asdict(column))
+    assert "rare" not in text and "few" not in text
+    tokens = encode_column(column, pa.array(["often", "enough", "rare 1", None]))
+    assert tokens[:, 0].tolist() == [0, 1, 2, 2]
+    assert column.drawable.tolist() == [True, True, False]
+
+
+def test_a_single_number_is_in_no_codec() -> None:
+    column = fit(pa.array([1, 2] * 50 + [77_310_001], pa.int64()), "bigint")
+    assert column.atoms == (1, 2) and column.low == () and "77310001" not in json.dumps(asdict(column))
+
+
+def test_where_too_few_hold_a_value_there_is_none() -> None:
+    array = pa.array([4.25] * (K - 1) + [None] * 50, pa.float64())
+    assert fit(array, "double").method == "null"
+    column = fit(pa.array([4.25] * (K - 1)), "double", nullable=False)
+    assert (column.method, column.values) == ("constant", ("0",))
+
+
+def test_wide_categories_take_two_tokens() -> None:
+    texts = [f"{n:04d}x" for n in range(700)]
+    array = pa.array([*(texts * K), *([None] * 9)])
+    column = fit(array, "string")
+    assert column.method == "category" and column.sizes == (3 + 1 + 1, 256)  # three blocks, null, rare
+    assert back(column, array).to_pylist() == array.to_pylist()
+    # the last block holds 700 - 512 values; every second token stands for one of them
+    tokens = np.array([[2, n] for n in range(256)], np.uint16)
+    made = decode_column(column, tokens, np.zeros(256), np.arange(256, dtype=np.uint64), 7, pa.string())
+    assert set(made.to_pylist()) == set(column.values[512:])
+
+
+@pytest.mark.parametrize(
+    ("way", "scale", "written", "foreign"),
+    [
+        ("shortest", 2, ["29.85", "0", "-3.5", "1949.4", "7"], ["29.850", "007", "-0", "1e5", " ", "", "1,000", ".5"]),
+        ("fixed:2", 2, ["29.85", "0.00", "-3.50", "100.00"], ["29.8", "29", "007.00", "-0.00"]),
+        ("fixed:7", 7, ["0.0000001", "0.0000000", "12.5000000"], ["0.1"]),
+        ("integer", 0, ["0", "-12", "123456789012345"], ["007", "-0", "1.0", "1234567890123456", "+1"]),
+        ("date", 0, ["0001-01-01", "2024-02-29", "9999-12-31"], ["2023-02-29", "2024-1-1", "2024-02-29 "]),
+        ("datetime", 0, ["2024-03-10 02:30:00"], ["2024-03-10T02:30:00", "2024-03-10 24:61:00"]),
+        ("datetime-t", 0, ["2024-03-10T02:30:00"], ["2024-03-10 02:30:00"]),
+    ],
+)
+def test_written_numbers_and_times(way: str, scale: int, written: list[str], foreign: list[str]) -> None:
+    whole, fits = read_texts(pa.array(written + foreign), way, scale, 1)
+    assert fits.tolist() == [True] * len(written) + [False] * len(foreign)
+    assert write_texts(whole[: len(written)], way, scale, 1).to_pylist() == written
+    assert [is_canonical(t, way) for t in written] == [True] * len(written)
+    assert not any(is_canonical(t, way) for t in foreign)
+
+
+def test_a_column_of_written_numbers() -> None:
+    texts = [f"{n / 20:.2f}".rstrip("0").rstrip(".") for n in range(400)]
+    array = pa.array([*texts, *(["unknown"] * K)] * 2)
+    column = fit(array, "string")
+    assert (column.method, column.text, column.scale, column.texts) == ("number", "shortest", 2, ("unknown",))
+    made = back(column, array).to_pylist()
+    assert made.count("unknown") == 2 * K
+    assert all(is_canonical(t, "shortest") for t in made if t != "unknown")
+
+
+def test_the_codec_is_json() -> None:
+    array = pa.array([1, 2, None] * 20, pa.int64())
+    schema = pa.schema([pa.field("v", pa.int64())], metadata={b"a": b"b"})
+    codec = Codec((fit(array, "bigint"),), schema)
+    again = Codec.from_json(codec.to_json())
+    assert again == codec and again.schema.metadata == schema.metadata
+    rows = pa.RecordBatch.from_arrays([array], schema=schema)
+    assert again.decode(again.encode(rows), np.zeros((60, 1)), np.arange(60, dtype=np.uint64), 7) == rows
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "columns": [{}], "schema": ""}', '{"format": 99}'])
+def test_a_damaged_codec_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        Codec.from_json(text)
