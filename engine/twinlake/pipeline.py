@@ -29,7 +29,7 @@ from twinlake.tables.source import (
     default_name,
     open_holdout,
     open_source,
-    snapshot_of,
+    snapshots,
     spark_errors,
 )
 from twinlake.tables.split import Split, split_of
@@ -73,9 +73,7 @@ def profile(run: Run) -> str:
 def classify(run: Run) -> str:
     """labels.json: which personal data each column holds."""
     kinds: dict[str, str] = {c.name: c.kind for c in _profile(run).columns}
-    labels = classify_table(
-        run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds
-    )
+    labels = classify_table(run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds)
     write_text(run.folder / "labels.json", labels.to_json())
     found = [f"{c.name}: {c.entity}" for c in labels.columns if c.entity]
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "") or "no personal data found"
@@ -93,9 +91,7 @@ def plan(run: Run) -> str:
 def transform(run: Run) -> str:
     """protected/ and private/holdout/: the plan applied to train and holdout rows."""
     holdout = open_holdout(run.spark, run.config.holdout, run.source)
-    train, held_out = protect_run(
-        run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress
-    )
+    train, held_out = protect_run(run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress)
     return f"{train:,} train rows, {held_out:,} held out"
 
 
@@ -134,71 +130,32 @@ def _plan(run: Run) -> Plan:
     return Plan.from_yaml((run.folder / "plan.yaml").read_text(encoding="utf-8"), str(run.folder / "plan.yaml"), table)
 
 
+# fmt: off
+# name, work, the settings that it depends on, what it reads, what it writes
 LINE: tuple[Stage[Run], ...] = (
-    Stage(
-        "profile",
-        profile,
-        lambda c, f: [
-            snapshot_of(c.source),
-            c.source.model_dump(),
-            c.holdout.model_dump(),
-            c.run.seed,
-            c.privacy.min_people,
-        ],
-        (),
-        ("profile.json",),
-    ),
+    Stage("profile", profile,
+          lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people],
+          (), ("profile.json",)),
     Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json",)),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
-    Stage(
-        "transform",
-        transform,
-        lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
-        ("plan.yaml",),
-        ("protected", "private/holdout"),
-    ),
-    Stage(
-        "encode",
-        encode,
-        lambda c, f: None,
-        ("protected", "private/holdout"),
-        ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz"),
-    ),
-    Stage(
-        "train",
-        train,
-        lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
-        ("private/encoded", "private/pairs.npz"),
-        ("model",),
-    ),
-    Stage(
-        "generate",
-        generate,
-        lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()],
-        ("model",),
-        ("synthetic",),
-    ),
-    Stage(
-        "evaluate",
-        evaluate,
-        lambda c, f: c.evaluate.model_dump(),
-        ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"),
-        ("evaluation.json",),
-    ),
-    Stage(
-        "report",
-        report,
-        lambda c, f: c.run.name,
-        ("evaluation.json", "private/pairs.npz", "synthetic"),
-        ("report.html",),
-    ),
+    Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
+          ("plan.yaml",), ("protected", "private/holdout")),
+    Stage("encode", encode, lambda c, f: None, ("protected", "private/holdout"),
+          ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz")),
+    Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
+          ("private/encoded", "private/pairs.npz"), ("model",)),
+    Stage("generate", generate,
+          lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()],
+          ("model",), ("synthetic",)),
+    Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(),
+          ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
+    Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"), ("report.html",)),
 )
+# fmt: on
 STAGES = tuple(stage.name for stage in LINE)
 
 
-def run(
-    config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report"
-) -> RunResult:
+def run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report") -> RunResult:
     """Runs the line up to `last`, skipping stages that are done for the same config, source and artifacts.
 
     `spark`: the session to use (classic or Connect, its settings stay); else the active one or a local one for this run.
@@ -212,9 +169,7 @@ def run(
         todo = stages_to_run(folder, stages, config)
         if not todo:
             return result_of(folder, dict.fromkeys((s.name for s in stages), "unchanged"))
-        folder.update(
-            config=config.model_dump(), config_hash=config_hash(config), seed=config.run.seed, versions=versions()
-        )
+        folder.update(config=config.model_dump(), config_hash=config_hash(config), seed=config.run.seed, versions=versions())
         own = spark or open_session()
         try:
             with spark_errors("run"):

@@ -38,7 +38,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "profile    15 columns"
     assert lines[1] == "a [red]column[/red]"
-    assert [line.split(" done in ")[0].rstrip() for line in lines if " took " in line] == ["profile", "train"]
+    assert [line.split(" done in ")[0].rstrip() for line in lines if " done in " in line] == ["profile", "train"]
     assert "\x1b" not in stream.getvalue()
 
 

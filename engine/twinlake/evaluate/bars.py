@@ -78,7 +78,7 @@ def column_bars(real: TokenCounts, twin: TokenCounts, column: int, k: int) -> Ba
     spans = {i: s for i, label in enumerate(labels) if (s := _interval(label)) is not None}
     ranges = sum(low < high for low, high, _ in spans.values())
     inside = sum(int(real.single[column][i]) for i in spans)
-    if ranges >= 2 and 2 * inside >= real.single[column].sum():
+    if (ranges >= 2 or len(spans) > MOST_BARS) and 2 * inside >= real.single[column].sum():
         return _number_bars(real, twin, column, k, spans)
     return _category_bars(real, twin, column, k)
 

@@ -78,6 +78,12 @@ def snapshot_of(config: SourceConfig) -> str:
     return _snapshot(local)
 
 
+def snapshots(config: Config) -> list[str]:
+    """The states of the source and of the caller's own holdout."""
+    own = config.holdout.source
+    return [snapshot_of(config.source), *([snapshot_of(SourceConfig(path=own))] if own else [])]
+
+
 def checked(spark: SparkSession, df: DataFrame, name: str, config: SourceConfig | None = None) -> Source:
     """`df` narrowed by `columns` and `where`, its names and types checked. Errors: TableError, ConfigError."""
     config = config or SourceConfig()
