@@ -77,12 +77,19 @@ def principal_axes(evidence: Evidence) -> Axes | None:
 
 def _principal_axes(evidence: Evidence) -> Axes | None:
     sums, n = joint(evidence)[TRAIN], float(facts(evidence).rows[TRAIN])
+    return axes_of(sums["feature"], sums["outer"], n, [*evidence.numeric(), *evidence.categorical()])
+
+
+def axes_of(feature: Floats, outer: Floats, n: float, names: list[str]) -> Axes | None:
+    """PCA(2) from the sums of `n` rows' features [F] and of their outer products [F, F]; a column whose squares pass the
+    range of floats is left out."""
     if n < 2:
         return None
-    mean = sums["feature"] / n
-    cover = sums["outer"] / n - np.outer(mean, mean)
-    std = np.sqrt(np.maximum(np.diag(cover), 0.0))
-    varies = std > 1e-9
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = feature / n
+        cover = outer / n - np.outer(mean, mean)
+        std = np.sqrt(np.maximum(np.diag(cover), 0.0))
+        varies = np.isfinite(std) & (std > 1e-9)
     if varies.sum() < 2:
         return None
     cover = cover[np.ix_(varies, varies)] / np.outer(std[varies], std[varies])
@@ -92,8 +99,7 @@ def _principal_axes(evidence: Evidence) -> Axes | None:
     top = top * np.sign(top[np.abs(top).argmax(0), [0, 1]])
     weights = np.zeros((len(std), 2))
     weights[varies] = top
-    names = [*evidence.numeric(), *evidence.categorical()]
-    return Axes(mean, np.where(varies, std, 1.0), weights, values[::-1][:2] / values.sum(), names)
+    return Axes(np.where(varies, mean, 0.0), np.where(varies, std, 1.0), weights, values[::-1][:2] / values.sum(), names)
 
 
 def project(code: Coder, axes: Axes, batch: pa.RecordBatch) -> Floats:
