@@ -24,6 +24,8 @@ from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, as_text, at_most, row
 from twinlake.evaluate.passes import facts
 
 QUERIES = 5000
+FEWEST_QUERIES = 500
+PAIRS = 1_000_000_000  # distances computed for each side: the cost stays linear in the train rows, with a small factor
 QUERY_BYTES = 4_000_000
 BLOCK = 1024
 ALL, SAMPLE, HELD = 0, 1, 2
@@ -121,14 +123,15 @@ def _nearest(evidence: Evidence) -> Nearest | str:
         return "one of the tables has no rows"
     known = facts(evidence)
     shift, scale = known.shift(), known.scale()
-    most = min(QUERIES, max(100, QUERY_BYTES // (8 * width)))
+    affordable = max(FEWEST_QUERIES, PAIRS // rows[TRAIN])
+    most = min(QUERIES, affordable, max(100, QUERY_BYTES // (8 * width)))
     asked = [(TWIN, evidence.synthetic)]
     if evidence.holdout is not None and rows.get(HOLDOUT):
         asked.append((HOLDOUT, evidence.holdout))
     parts = []
     for side, frame in asked:
         some = at_most(_compact(typed(frame, evidence), evidence), most, rows[side], evidence.seed)
-        # Rows of a stated, bounded size: 5,000 each, sent back to the tasks as the small side.
+        # Rows of a stated, bounded size: 5,000 each at most, sent back to the tasks as the small side.
         table = some.toArrow().combine_chunks()
         batches = table.to_batches()
         parts.append([_scaled(b, shift, scale, len(evidence.categorical())) for b in batches])
