@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from twinlake.core.config import Config
@@ -72,9 +71,3 @@ def _write_output(spark: SparkSession, folder: RunFolder, config: Config) -> Non
         raise CommitError(
             f"{error}; the twin itself is in {folder.synthetic}; set output.mode to overwrite, or another output"
         ) from None
-
-
-def clear_staging(folder: RunFolder) -> None:
-    """Removes unfinished output."""
-    for staging in folder.root.glob(".staging-*"):
-        shutil.rmtree(staging, ignore_errors=True)

@@ -67,12 +67,11 @@ def train_worker(config: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     shards = open_shards(plan.shards)
     schedule = Schedule(shards.rows, plan.seed, plan.batch)
+    shares = marginals(shards, plan)
+    if rank == 0:
+        save_marginals(shares, plan)
     network = TabularNetwork(
-        plan.sizes,
-        np.array(plan.parents),
-        TabularSettings(**plan.settings),
-        log_marginals(marginals(shards, plan)),
-        plan.seed,
+        plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(shares), plan.seed
     )
     network.to(device)
     wrapped = (
@@ -325,6 +324,14 @@ def marginals(shards: Shards, plan: Plan) -> list[npt.NDArray[np.float64]]:
         for t, count in enumerate(counts):
             count += np.bincount(tokens[:, t], minlength=len(count))
     return [count / count.sum() for count in counts]
+
+
+def save_marginals(shares: list[npt.NDArray[np.float64]], plan: Plan) -> None:
+    """Leaves the marginals for the driver, which must not read the shards: mapped pages would count as its memory."""
+    file = Path(plan.progress).with_name("marginals.npz")
+    temporary = file.with_name(".marginals.tmp.npz")
+    np.savez(temporary, *shares)
+    temporary.replace(file)
 
 
 def log_marginals(shares: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float32]]:
