@@ -17,6 +17,7 @@ from twinlake.profile.counts import TokenCounts, column_pairs
 
 HOSTILE = ("<script>alert(1)</script>", '=HYPERLINK("http://evil")', "a\nb|c", "$x^2$ \u202egnp", "plain", "w" * 300)
 CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.browser
 
 
 def counts(seed: int, columns: tuple[str, ...], rows: int = 1000) -> TokenCounts:
