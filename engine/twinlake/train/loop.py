@@ -282,7 +282,6 @@ def _validate(
     now = {n: p.detach().clone() for n, p in network.named_parameters()}
     _load(network, state.average)
     sums = torch.zeros(len(orders) + 1, dtype=torch.float64, device=device)
-    network.eval()
     with torch.inference_mode():
         for number, order in enumerate(orders):
             ranks = torch.from_numpy(ranks_of(plan.orders[order], plan.slots)).to(device)
@@ -290,7 +289,6 @@ def _validate(
                 part = tokens[start : start + network.rows_at_once()]
                 sums[number] += network(part, ranks.expand(len(part), -1), None).double().sum()
     sums[-1] = len(tokens)
-    network.train()
     _load(network, now)
     if world > 1:
         torch.distributed.all_reduce(sums)
