@@ -176,6 +176,7 @@ def run(config: Config, spark: SparkSession | None = None, progress: Progress | 
                 source = open_source(own, config.source)
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
+                folder.update(warnings=list(source.warnings))
                 status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source), progress)
         finally:
             stop_session(own)

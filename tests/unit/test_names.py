@@ -117,3 +117,8 @@ def test_no_columns() -> None:
 def test_any_name_is_shown_on_one_line(name: str) -> None:
     shown = escaped(name)
     assert shown.isprintable() and len(shown) <= 80
+
+
+def test_a_refused_name_is_escaped_once() -> None:
+    with pytest.raises(TableError, match=r"column 'a\\nb' \(position 1\)"):
+        check_names(["a\nb"])

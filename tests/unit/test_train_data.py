@@ -95,9 +95,19 @@ def network_of(plan: loop.Plan) -> TabularNetwork:
 
 def advance(network: TabularNetwork, state: Any, plan: loop.Plan, shards: Shards) -> None:
     """To the next validation, as the only worker."""
-    schedule, device = Schedule(shards.rows, plan.seed, plan.batch), torch.device("cpu")
-    loss = loop._steps(network, network, state, plan, schedule, shards, 0, 1, device)
-    state.after_check(loss, loop._validate(network, state, plan, schedule, shards, 0, 1, device), 1.0)
+    schedule, place = Schedule(shards.rows, plan.seed, plan.batch), loop.Place(0, 1, torch.device("cpu"))
+    loss, cut = loop._steps(network, network, state, plan, schedule, shards, place, lambda: False)
+    assert not cut
+    state.after_check(loss, loop._validate(network, state, plan, schedule, shards, place), 1.0)
+
+
+def test_training_stops_at_the_step_that_passes_the_time_limit() -> None:
+    plan, shards = plan_of(), shards_of()
+    network = network_of(plan)
+    state = loop._State(network, plan)
+    schedule, place = Schedule(shards.rows, plan.seed, plan.batch), loop.Place(0, 1, torch.device("cpu"))
+    _, cut = loop._steps(network, network, state, plan, schedule, shards, place, lambda: state.step == 3)
+    assert cut and state.step == 3
 
 
 def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:

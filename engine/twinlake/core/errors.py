@@ -62,7 +62,12 @@ def escaped(name: str) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
+def in_quotes(name: str) -> str:
+    """`escaped(name)` between quotes."""
+    return f"'{escaped(name)}'"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or the empty text when nothing known is near."""
     close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f" (did you mean {' or '.join(repr(escaped(c)) for c in close)}?)" if close else ""
+    return f" (did you mean {' or '.join(in_quotes(c) for c in close)}?)" if close else ""

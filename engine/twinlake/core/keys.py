@@ -22,7 +22,7 @@ from typing import Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from twinlake.core.errors import KeyReferenceError, escaped, nearest
+from twinlake.core.errors import KeyReferenceError, escaped, in_quotes, nearest
 
 MIN_BYTES = 16
 MAX_BYTES = 4096
@@ -67,7 +67,7 @@ class Keyring:
                 return key
         known = [key.name for key in self.keys]
         raise KeyReferenceError(
-            f"no key named {escaped(name)!r}{nearest(name, known)}; add it to the config as "
+            f"no key named {in_quotes(name)}{nearest(name, known)}; add it to the config as "
             f"keys.{escaped(name)}: one of {_FORMS}"
         )
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinlake.core.errors import TableError, escaped
+from twinlake.core.errors import TableError, in_quotes
 from twinlake.core.seeds import derive
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
@@ -77,5 +77,5 @@ def evaluate_frames(
 def _like(df: DataFrame, real: DataFrame, what: str) -> DataFrame:
     missing = [c for c in real.columns if c not in df.columns]
     if missing:
-        raise TableError(f"the {what} table lacks column {escaped(missing[0])!r} of the real one")
+        raise TableError(f"the {what} table lacks column {in_quotes(missing[0])} of the real one")
     return df.select(*[df[quoted(f.name)].cast(f.dataType).alias(f.name) for f in real.schema.fields])

@@ -92,6 +92,7 @@ def report_run(folder: RunFolder, config: Config, name: str) -> str:
             "parts": state["synthetic"]["parts"],
             "family": model["family"],
             "copies redrawn": state["synthetic"]["copies_replaced"],
+            **({"warnings": "; ".join(state["warnings"])} if state.get("warnings") else {}),
         },
         "versions": state.get("versions", {}),
         "timings": {stage: entry["seconds"] for stage, entry in state.get("stages", {}).items() if "seconds" in entry},

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from twinlake.core.errors import ConfigError, escaped, nearest
+from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
 from twinlake.models.codec import Codec, ColumnCodec, Tokens, encode_column, from_text
 from twinlake.models.sampler import Given
 
@@ -52,7 +52,7 @@ def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Conditi
     out = []
     for name, wanted in conditions.items():
         if name not in names:
-            raise ConfigError(f"generate.conditions: no column {escaped(name)!r}{nearest(name, names)}")
+            raise ConfigError(f"generate.conditions: no column {in_quotes(name)}{nearest(name, names)}")
         values = wanted if isinstance(wanted, list) else [wanted]
         if not values or any(isinstance(v, dict | list) for v in values):
             raise ConfigError(f"generate.conditions.{escaped(name)}: must be a value, null or a list of values")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.core.errors import ModelError, escaped
+from twinlake.core.errors import ModelError, in_quotes
 from twinlake.core.seeds import derive, mix, permute, uniform
 
 UInt64 = npt.NDArray[np.uint64]
@@ -37,7 +37,7 @@ def regenerate(name: str, method: str, entity: str, recipe: dict[str, Any], row_
 def _integers(name: str, recipe: dict[str, Any], row_ids: UInt64, seed: int) -> pa.Array:
     if len(row_ids) and int(row_ids.max()) >= recipe["room"]:
         raise ModelError(
-            f"column {escaped(name)!r}: its type has room for {recipe['room']:,} new ids; ask for fewer rows"
+            f"column {in_quotes(name)}: its type has room for {recipe['room']:,} new ids; ask for fewer rows"
         )
     if recipe["kind"] == "spread":
         return pa.array(permute(row_ids.astype(np.int64), recipe["room"], seed))

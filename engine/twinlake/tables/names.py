@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from twinlake.core.errors import TableError, escaped
+from twinlake.core.errors import TableError, escaped, in_quotes
 
 MAX_BYTES = 255
 OWN_PREFIX = "__twinlake_"
@@ -28,7 +28,7 @@ def check_names(names: list[str], case_sensitive: bool = False) -> list[str]:
         if count > 1:
             at = [(i, n) for i, n in enumerate(names, 1) if (n if case_sensitive else n.casefold()) == name]
             what = "the same name" if len({n for _, n in at}) == 1 else "names that differ in case alone"
-            shown = ", ".join(f"{escaped(n)!r} (position {i})" for i, n in at)
+            shown = ", ".join(f"{in_quotes(n)} (position {i})" for i, n in at)
             problems.append(f"columns with {what}: {shown}; rename all but one, or select with source.columns")
     if problems:
         raise TableError("; ".join(problems))
@@ -39,12 +39,12 @@ def _problem(name: str, position: int) -> str | None:
     if not name.strip():
         return f"the column at position {position} has an empty name; give it one"
     if any(unicodedata.category(ch) == "Cc" for ch in name):
-        return f"column {escaped(name)!r} (position {position}) holds a control character; rename it"
+        return f"column {in_quotes(name)} (position {position}) holds a control character; rename it"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        return f"column {escaped(name)!r} (position {position}) has a name longer than {MAX_BYTES} bytes; rename it"
+        return f"column {in_quotes(name)} (position {position}) has a name longer than {MAX_BYTES} bytes; rename it"
     if name.casefold().startswith(OWN_PREFIX) or name in OWN_NAMES:
         return (
-            f"column {escaped(name)!r} (position {position}): names starting with {OWN_PREFIX} and {OWN_NAMES[0]} are "
+            f"column {in_quotes(name)} (position {position}): names starting with {OWN_PREFIX} and {OWN_NAMES[0]} are "
             "kept for twinlake; rename it"
         )
     return None
@@ -56,7 +56,7 @@ def _warnings(names: list[str]) -> list[str]:
     for name in names:
         looks.setdefault(unicodedata.normalize("NFKC", name), []).append(name)
         if any(unicodedata.category(ch) == "Cf" for ch in name):
-            out.append(f"column {escaped(name)!r} holds an invisible character; it is kept as it is")
+            out.append(f"column {in_quotes(name)} holds an invisible character; it is kept as it is")
     out += [
         f"columns look the same: {', '.join(repr(n.encode('unicode_escape').decode()) for n in same)}"
         for same in looks.values()
@@ -73,7 +73,7 @@ def parse_table_name(name: str) -> tuple[str, ...]:
         match = token.match(name, position)
         if not match:
             raise TableError(
-                f"source.table {escaped(name)!r}: can't read a name at character {position + 1}; write 1 to 3 parts as "
+                f"source.table {in_quotes(name)}: can't read a name at character {position + 1}; write 1 to 3 parts as "
                 "catalog.schema.table, with backticks around parts that hold anything but letters, digits and _"
             )
         parts.append(match.group(1).replace("``", "`") if match.group(1) else match.group(2))
@@ -82,13 +82,13 @@ def parse_table_name(name: str) -> tuple[str, ...]:
             break
         if name[position] != ".":
             raise TableError(
-                f"source.table {escaped(name)!r}: unexpected {escaped(name[position])!r} at character {position + 1}; "
+                f"source.table {in_quotes(name)}: unexpected {in_quotes(name[position])} at character {position + 1}; "
                 "parts are joined by dots"
             )
         position += 1
     if len(parts) > 3:
         raise TableError(
-            f"source.table {escaped(name)!r} has {len(parts)} parts ({', '.join(map(escaped, parts))}); "
+            f"source.table {in_quotes(name)} has {len(parts)} parts ({', '.join(map(escaped, parts))}); "
             "1 to 3 are allowed"
         )
     return tuple(parts)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import Config, HoldoutConfig, SourceConfig
-from twinlake.core.errors import ConfigError, DataError, TableError, escaped, nearest
+from twinlake.core.errors import ConfigError, DataError, TableError, escaped, in_quotes, nearest
 from twinlake.tables.names import check_names, parse_table_name, quoted
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def checked(spark: SparkSession, df: DataFrame, name: str, config: SourceConfig 
             for wanted in config.columns:
                 if wanted not in names:
                     raise ConfigError(
-                        f"source.columns: no column {escaped(wanted)!r}{nearest(wanted, names)}; "
+                        f"source.columns: no column {in_quotes(wanted)}{nearest(wanted, names)}; "
                         f"the table has {len(names)} columns"
                     )
             df = df.select(*[df[quoted(c)] for c in config.columns])
@@ -119,7 +119,7 @@ def open_holdout(spark: SparkSession, config: HoldoutConfig, source: Source) -> 
     own = open_source(spark, SourceConfig(path=config.source)).df
     missing = [c for c in source.df.columns if c not in own.columns]
     if missing:
-        raise TableError(f"holdout.source lacks {len(missing)} columns of the source, such as {escaped(missing[0])!r}")
+        raise TableError(f"holdout.source lacks {len(missing)} columns of the source, such as {in_quotes(missing[0])}")
     picked = []
     for field in source.df.schema.fields:
         theirs = own.schema[field.name].dataType
@@ -127,7 +127,7 @@ def open_holdout(spark: SparkSession, config: HoldoutConfig, source: Source) -> 
         if theirs != field.dataType:
             if theirs.simpleString() not in NUMERIC or field.dataType.simpleString() not in NUMERIC:
                 raise TableError(
-                    f"holdout.source: column {escaped(field.name)!r} is {theirs.simpleString()}, "
+                    f"holdout.source: column {in_quotes(field.name)} is {theirs.simpleString()}, "
                     f"the source has {field.dataType.simpleString()}"
                 )
             column = column.cast(field.dataType).alias(field.name)

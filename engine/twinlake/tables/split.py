@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twinlake.core.config import HoldoutConfig
-from twinlake.core.errors import ConfigError, escaped, nearest
+from twinlake.core.errors import ConfigError, in_quotes, nearest
 from twinlake.core.seeds import derive
 from twinlake.tables.names import quoted
 
@@ -68,7 +68,7 @@ def _is_holdout(df: DataFrame, split: Split) -> Column:
         return F.lit(False)
     for name in split.by:
         if name not in df.columns:
-            raise ConfigError(f"holdout.by: no column {escaped(name)!r}{nearest(name, df.columns)}")
+            raise ConfigError(f"holdout.by: no column {in_quotes(name)}{nearest(name, df.columns)}")
     who = [_hashable(df, name) for name in split.by] or [F.col(KEY)]
     draw = F.pmod(F.xxhash64(F.lit(_signed(derive(split.seed, "holdout"))), *who), F.lit(1_000_000))
     return draw < F.lit(round(split.fraction * 1_000_000))

@@ -13,6 +13,7 @@ import json
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,25 @@ class Plan:
     max_seconds: float | None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a worker stands among `world` others, and the device that it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    def mine(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """This worker's slice of what is drawn for all."""
+        return index[self.rank :: self.world]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """`tensor` summed over the workers, in place."""
+        if self.world > 1:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+
 def train_worker(config: dict[str, Any]) -> None:
     """The train function of one worker (top level, so that Ray ships it by name). A loss that is not a number
     ends the training, with the reason in `failure_file`."""
@@ -63,42 +83,42 @@ def train_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     plan = Plan(**{**config, "sizes": tuple(config["sizes"]), "slots": tuple(map(tuple, config["slots"]))})
     context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device()
+    place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     shards = open_shards(plan.shards)
     schedule = Schedule(shards.rows, plan.seed, plan.batch)
     shares = marginals(shards, plan)
-    if rank == 0:
+    if place.rank == 0:
         save_marginals(shares, plan)
     network = TabularNetwork(
         plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(shares), plan.seed
     )
-    network.to(device)
-    wrapped = (
-        nn.parallel.DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
-        if world > 1
-        else network
-    )
+    network.to(place.device)
+    devices = [place.device] if place.device.type == "cuda" else None
+    wrapped = nn.parallel.DistributedDataParallel(network, device_ids=devices) if place.world > 1 else network
     state = _State(network, plan)
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             state.restore(Path(folder))
     started = time.monotonic() - state.seconds
+
+    def out_of_time() -> bool:
+        # all workers must agree, or one would wait for the others for ever
+        late = plan.max_seconds is not None and time.monotonic() - started > plan.max_seconds
+        return plan.max_seconds is not None and bool(place.sum(torch.tensor([late], dtype=torch.int32, device=place.device)))
+
     while not state.finished:
         try:
-            loss = _steps(wrapped, network, state, plan, schedule, shards, rank, world, device)
+            loss, cut = _steps(wrapped, network, state, plan, schedule, shards, place, out_of_time)
         except ModelError as error:  # a retry would end the same way: the driver is told, and the workers end in peace
-            if rank == 0:
+            if place.rank == 0:
                 failure_file(plan).write_text(str(error))
             return
-        state.after_check(
-            loss, _validate(network, state, plan, schedule, shards, rank, world, device), time.monotonic() - started
-        )
-        state.finished |= _past(plan.max_seconds, time.monotonic() - started, world, device)
+        state.after_check(loss, _validate(network, state, plan, schedule, shards, place), time.monotonic() - started)
+        state.finished |= cut
         metrics = state.history[-1]
         with tempfile.TemporaryDirectory() as folder:
             saved = None
-            if rank == 0:
+            if place.rank == 0:
                 state.save(Path(folder))
                 saved = ray.train.Checkpoint.from_directory(folder)
                 with open(plan.progress, "a") as handle:
@@ -198,35 +218,30 @@ def _steps(
     plan: Plan,
     schedule: Schedule,
     shards: Shards,
-    rank: int,
-    world: int,
-    device: torch.device,
-) -> float:
-    """Trains up to the next validation; the mean loss of this worker's rows, nats a row."""
+    place: Place,
+    out_of_time: Callable[[], bool],
+) -> tuple[float, bool]:
+    """Trains up to the next validation, or until the time is up; the mean loss of this worker's rows in nats a row, and
+    whether time cut it short."""
     checks = [round(plan.steps * (i + 1) / plan.checks) for i in range(plan.checks)]
     until = next(c for c in checks if c > state.step)
-    total, seen = 0.0, 0
-    while state.step < until:
+    total, seen, cut = 0.0, 0, False
+    while state.step < until and not cut:
         index = schedule.step(state.step)
         draws = generator(derive(plan.seed, "step"), state.step)
-        mine = slice(rank, None, world)
-        ranks = torch.from_numpy(random_ranks(len(index), plan, state.order, draws)[mine]).to(device)
-        dropped = torch.from_numpy(
-            draws.random((len(index), len(plan.sizes) * (1 + plan.settings["hidden"])), dtype=np.float32)[mine]
-        ).to(device)
-        tokens = torch.from_numpy(shards.take(index[mine]).astype(np.int64)).to(device)
+        ranks = place.mine(random_ranks(len(index), plan, state.order, draws))
+        dropout = place.mine(draws.random((len(index), len(plan.sizes) * (1 + plan.settings["hidden"])), dtype=np.float32))
+        tokens = shards.take(place.mine(index)).astype(np.int64)
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(state.step, plan.steps)
         state.optimizer.zero_grad(set_to_none=True)
-        at_once = network.rows_at_once()
-        for start in range(0, len(tokens), at_once):
-            part = slice(start, start + at_once)
-            last = start + at_once >= len(tokens)
-            with nullcontext() if last or world == 1 else wrapped.no_sync():  # type: ignore[operator]
+        batch = [torch.from_numpy(a).to(place.device).split(network.rows_at_once()) for a in (tokens, ranks, dropout)]
+        for number, part in enumerate(zip(*batch, strict=True), 1):
+            with nullcontext() if number == len(batch[0]) or place.world == 1 else wrapped.no_sync():  # type: ignore[operator]
                 # summed over this worker's rows and scaled so that averaging over workers gives the global mean
-                loss = wrapped(tokens[part], ranks[part], dropped[part]).sum() * (world / len(index))
+                loss = wrapped(*part).sum() * (place.world / len(index))
                 loss.backward()
-            total += float(loss.detach()) * len(index) / world
+            total += float(loss.detach()) * len(index) / place.world
         seen += len(tokens)
         norm = nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         # judged by the averaged gradient, which all workers share: they stop at the same step
@@ -237,7 +252,8 @@ def _steps(
         state.optimizer.step()
         state.step += 1
         state.update_average()
-    return total / max(1, seen)
+        cut = out_of_time()
+    return total / max(1, seen), cut
 
 
 def random_ranks(rows: int, plan: Plan, canonical: int, draws: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -265,42 +281,25 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _validate(
-    network: TabularNetwork,
-    state: _State,
-    plan: Plan,
-    schedule: Schedule,
-    shards: Shards,
-    rank: int,
-    world: int,
-    device: torch.device,
+    network: TabularNetwork, state: _State, plan: Plan, schedule: Schedule, shards: Shards, place: Place
 ) -> list[float]:
     """Mean loss of the averaged weights on the validation rows, nats a row; of each candidate order at 60% of the
     steps."""
     first_past = state.step >= 0.6 * plan.steps and not any(h["step"] >= 0.6 * plan.steps for h in state.history)
     orders = list(range(len(plan.orders))) if first_past else [state.order]
-    tokens = torch.from_numpy(shards.take(schedule.validation()[rank::world]).astype(np.int64)).to(device)
+    tokens = torch.from_numpy(shards.take(place.mine(schedule.validation())).astype(np.int64)).to(place.device)
     now = {n: p.detach().clone() for n, p in network.named_parameters()}
     _load(network, state.average)
-    sums = torch.zeros(len(orders) + 1, dtype=torch.float64, device=device)
+    sums = torch.zeros(len(orders) + 1, dtype=torch.float64, device=place.device)
     with torch.inference_mode():
         for number, order in enumerate(orders):
-            ranks = torch.from_numpy(ranks_of(plan.orders[order], plan.slots)).to(device)
-            for start in range(0, len(tokens), network.rows_at_once()):
-                part = tokens[start : start + network.rows_at_once()]
+            ranks = torch.from_numpy(ranks_of(plan.orders[order], plan.slots)).to(place.device)
+            for part in tokens.split(network.rows_at_once()):
                 sums[number] += network(part, ranks.expand(len(part), -1), None).double().sum()
     sums[-1] = len(tokens)
     _load(network, now)
-    if world > 1:
-        torch.distributed.all_reduce(sums)
+    place.sum(sums)
     return [float(s / sums[-1]) for s in sums[:-1]]
-
-
-def _past(limit: float | None, seconds: float, world: int, device: torch.device) -> bool:
-    """Whether any worker is past the time limit: all must agree, or one would wait for the others for ever."""
-    flag = torch.tensor([limit is not None and seconds > limit], dtype=torch.int32, device=device)
-    if world > 1:
-        torch.distributed.all_reduce(flag)
-    return bool(flag.item())
 
 
 def _load(network: TabularNetwork, tensors: dict[str, Tensor]) -> None:
