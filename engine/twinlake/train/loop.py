@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from twinlake.train.data import Schedule, Shards, open_shards
 EMA_DECAY = 0.98
 CLIP = 5.0
 COUNT_ROWS = 2_000_000
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Place:
     world: int
     device: torch.device
 
-    def mine(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def mine(self, drawn: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """This worker's slice of what is drawn for all."""
-        return index[self.rank :: self.world]
+        return drawn[self.rank :: self.world]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """`tensor` summed over the workers, in place."""
@@ -235,7 +236,8 @@ def _steps(
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(state.step, plan.steps)
         state.optimizer.zero_grad(set_to_none=True)
-        batch = [torch.from_numpy(a).to(place.device).split(network.rows_at_once()) for a in (tokens, ranks, dropout)]
+        at_once = network.rows_at_once()
+        batch = [torch.split(torch.from_numpy(a).to(place.device), at_once) for a in (tokens, ranks, dropout)]
         for number, part in enumerate(zip(*batch, strict=True), 1):
             with nullcontext() if number == len(batch[0]) or place.world == 1 else wrapped.no_sync():  # type: ignore[operator]
                 # summed over this worker's rows and scaled so that averaging over workers gives the global mean
@@ -294,7 +296,7 @@ def _validate(
     with torch.inference_mode():
         for number, order in enumerate(orders):
             ranks = torch.from_numpy(ranks_of(plan.orders[order], plan.slots)).to(place.device)
-            for part in tokens.split(network.rows_at_once()):
+            for part in torch.split(tokens, network.rows_at_once()):
                 sums[number] += network(part, ranks.expand(len(part), -1), None).double().sum()
     sums[-1] = len(tokens)
     _load(network, now)
