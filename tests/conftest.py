@@ -235,6 +235,31 @@ def publish_twin() -> Callable[..., Any]:
     return write
 
 
+MANY_ROWS = 300_000
+
+
+@pytest.fixture(scope="session")
+def many_rows(random_model: Path, drawn_directly: Callable[..., Any]) -> Any:
+    """300,000 rows of the random model, drawn without Spark."""
+    return drawn_directly(random_model, MANY_ROWS)
+
+
+@pytest.fixture
+def published_by(
+    random_model: Path, many_rows: Any, content_hash: Any, publish_twin: Any, tmp_path: Path
+) -> Callable[..., tuple[Path, Any]]:
+    """`published_by(spark, partitions)`: 300,000 rows written by so many tasks, found equal to those drawn directly;
+    their folder, and what writing told."""
+
+    def write(spark: Any, partitions: int) -> tuple[Path, Any]:
+        facts = publish_twin(spark, random_model, tmp_path, MANY_ROWS, partitions)
+        assert content_hash(tmp_path / "synthetic") == content_hash(many_rows)
+        assert not (tmp_path / ".staging-synthetic").exists()
+        return tmp_path / "synthetic", facts
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """`shared_data("peeps")`: a data set kept beside the checkout; the test is skipped where it is absent."""

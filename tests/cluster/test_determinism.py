@@ -13,44 +13,26 @@ import pytest
 from twinlake.generate.model import Model
 from twinlake.tables.parts import part_files, read_manifest
 
-ROWS = 300_000
-
-
-@pytest.fixture(scope="module")
-def expected(random_model: Path, drawn_directly: Any) -> pa.Table:
-    return drawn_directly(random_model, ROWS)
-
 
 @pytest.mark.parametrize("partitions", [1, 7, 64])
-def test_parts_are_the_same_for_any_number_of_tasks(
-    spark: Any,
-    random_model: Path,
-    expected: pa.Table,
-    content_hash: Any,
-    publish_twin: Any,
-    tmp_path: Path,
-    partitions: int,
-) -> None:
+def test_parts_are_the_same_for_any_partitions(spark: Any, many_rows: Any, published_by: Any, partitions: int) -> None:
     before = spark.conf.getAll
-    publish_twin(spark, random_model, tmp_path, ROWS, partitions)
-    out = tmp_path / "synthetic"
-    assert content_hash(out) == content_hash(expected)
-    assert read_manifest(out)["rows"] == ROWS
-    assert not (tmp_path / ".staging-synthetic").exists()
+    out, _ = published_by(spark, partitions)
+    assert read_manifest(out)["rows"] == many_rows.num_rows
     assert spark.conf.getAll == before
 
 
 def test_lazy_rows_are_the_same_for_any_number_of_partitions(
-    spark: Any, random_model: Path, expected: pa.Table, tmp_path: Path
+    spark: Any, random_model: Path, many_rows: pa.Table, tmp_path: Path
 ) -> None:
     """Hashed where the rows are made: the driver takes at most 32 MB."""
     file = tmp_path / "expected.parquet"
-    pq.write_table(expected, file, row_group_size=ROWS)
-    wanted = _hash_of_rows(spark.read.parquet(str(file)))
+    pq.write_table(many_rows, file, row_group_size=many_rows.num_rows)
+    wanted = _hash_of_rows(spark.read.parquet(str(file)), many_rows.num_rows)
     model = Model.load(random_model)
     for partitions in (1, 7, 64):
-        frame = model.generate(spark, ROWS, partitions=partitions)
-        assert _hash_of_rows(frame) == wanted
+        frame = model.generate(spark, many_rows.num_rows, partitions=partitions)
+        assert _hash_of_rows(frame, many_rows.num_rows) == wanted
 
 
 def test_two_executors_made_the_parts(spark: Any, random_model: Path, publish_twin: Any, tmp_path: Path) -> None:
@@ -73,9 +55,9 @@ def test_two_executors_made_the_parts(spark: Any, random_model: Path, publish_tw
     ]
 
 
-def _hash_of_rows(frame: Any) -> str:
+def _hash_of_rows(frame: Any, rows: int) -> str:
     from pyspark.sql import functions as F
 
     hashes = frame.select(F.xxhash64(*[F.col(c) for c in frame.columns]).alias("hash")).toArrow()
-    assert hashes.num_rows == ROWS
+    assert hashes.num_rows == rows
     return hashlib.sha256(hashes["hash"].combine_chunks().to_numpy().tobytes()).hexdigest()

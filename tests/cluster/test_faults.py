@@ -12,16 +12,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from processes import descendants, kill_tree, wait_for
 
 from twinlake.tables.parts import FAULT_POINTS, part_files, read_manifest, verify_folder
 
@@ -35,8 +34,8 @@ ONCE_AND_OFTEN = [
 
 
 @pytest.fixture(scope="module")
-def expected(random_model: Path, drawn_directly: Any, content_hash: Any) -> str:
-    return content_hash(drawn_directly(random_model, ROWS))
+def expected(many_rows: pa.Table, content_hash: Any) -> str:
+    return content_hash(many_rows)
 
 
 @pytest.fixture(scope="module")
@@ -188,42 +187,13 @@ def environment(**extra: str) -> dict[str, str]:
 
 def kill_one(victim: str) -> list[int]:
     """Kills a process of our own driver's tree and says which."""
-    executors = [
-        p for p in psutil.Process().children(recursive=True) if "CoarseGrainedExecutorBackend" in " ".join(_command(p))
-    ]
-    below = [
-        c
-        for p in executors
-        for c in p.children(recursive=True)
-        if any(n in " ".join(_command(c)) for n in ("pyspark.daemon", "pyspark.worker"))
-    ]
+    executors = descendants(None, "CoarseGrainedExecutorBackend")
+    below = [c for p in executors for c in descendants(p.pid, "pyspark.daemon", "pyspark.worker")]
     # of a daemon and its forks the fork does the work
     chosen = executors[:1] if victim == "executor" else [p for p in below if not p.children()][:1]
     for process in chosen:
         process.kill()
     return [process.pid for process in chosen]
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """kill -9 of a driver; its JVM and workers end by themselves, and that is waited for."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    psutil.wait_procs(children, timeout=60)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 @contextmanager

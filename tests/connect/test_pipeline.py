@@ -14,35 +14,19 @@ from twinlake.core.config import parse_config
 from twinlake.generate.model import Model
 from twinlake.tables.parts import part_files
 
-ROWS = 300_000
-
-
-@pytest.fixture(scope="module")
-def expected(random_model: Path, drawn_directly: Any) -> pa.Table:
-    return drawn_directly(random_model, ROWS)
-
 
 @pytest.mark.parametrize("partitions", [1, 7, 64])
-def test_parts_are_the_same_for_any_number_of_tasks(
-    spark: Any,
-    random_model: Path,
-    expected: pa.Table,
-    content_hash: Any,
-    publish_twin: Any,
-    tmp_path: Path,
-    partitions: int,
-) -> None:
-    publish_twin(spark, random_model, tmp_path, ROWS, partitions)
-    assert content_hash(tmp_path / "synthetic") == content_hash(expected)
+def test_parts_are_the_same_for_any_partitions(spark: Any, published_by: Any, partitions: int) -> None:
+    published_by(spark, partitions)
 
 
 @pytest.mark.parametrize("partitions", [1, 7, 64])
 def test_lazy_rows_are_the_same_for_any_number_of_partitions(
-    spark: Any, random_model: Path, expected: pa.Table, content_hash: Any, partitions: int
+    spark: Any, random_model: Path, many_rows: pa.Table, content_hash: Any, partitions: int
 ) -> None:
     before, rows = spark.conf.getAll, 100_000
     frame = Model.load(random_model).generate(spark, rows, partitions=partitions)
-    assert content_hash(frame.toArrow()) == content_hash(expected.slice(0, rows))
+    assert content_hash(frame.toArrow()) == content_hash(many_rows.slice(0, rows))
     assert spark.conf.getAll == before
 
 

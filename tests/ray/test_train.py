@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from processes import descendants, wait_for
 
 from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.core.errors import DataError, ModelError
@@ -165,7 +165,7 @@ def test_a_killed_driver_resumes_at_its_last_checkpoint(calm: tuple[Path, dict[s
     file = fresh / "work" / "progress.jsonl"
     wait_for_checks(file, 4)
     children = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in children if "TrainWorker" in " ".join(_command(child))]
+    workers = descendants(process.pid, "TrainWorker")
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert workers and not psutil.wait_procs(workers, timeout=60)[1]  # nobody trains on behind the back of the next run
@@ -209,8 +209,7 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 def train_workers() -> list[psutil.Process]:
     """The training processes of the cluster that this process started, by rank."""
-    mine = psutil.Process().children(recursive=True)
-    return sorted((p for p in mine if "TrainWorker" in " ".join(_command(p))), key=lambda p: p.pid)
+    return descendants(None, "TrainWorker")
 
 
 def wait_for_checks(file: Path, count: int, seconds: float = 240.0) -> list[int]:
@@ -220,17 +219,3 @@ def wait_for_checks(file: Path, count: int, seconds: float = 240.0) -> list[int]
 
     wait_for(lambda: len(steps()) >= count, seconds)
     return steps()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []

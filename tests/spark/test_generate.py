@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from twinlake.core.progress import Silent
 from twinlake.generate.model import Model
 from twinlake.tables.parts import part_files, verify_folder
 
-ROWS, COPY_ROWS = 300_000, 20_000
+COPY_ROWS = 20_000
 HOSTILE = {
     "spark.sql.ansi.enabled": "false",
     "spark.sql.session.timeZone": "Asia/Kathmandu",
@@ -31,29 +31,13 @@ HOSTILE = {
 }
 
 
-@pytest.fixture(scope="module")
-def expected(random_model: Path, drawn_directly: Callable[..., Any]) -> pa.Table:
-    return drawn_directly(random_model, ROWS)
-
-
 @pytest.mark.parametrize("partitions", [1, 7, 64])
-def test_parts_are_the_same_for_any_number_of_tasks(
-    spark: Any,
-    random_model: Path,
-    expected: pa.Table,
-    content_hash: Any,
-    publish_twin: Any,
-    tmp_path: Path,
-    partitions: int,
-) -> None:
-    facts = publish_twin(spark, random_model, tmp_path, ROWS, partitions)
-    out = tmp_path / "synthetic"
-    assert facts["rows"] == ROWS == sum(pq.read_metadata(f).num_rows for f in part_files(out))
-    assert content_hash(out) == content_hash(expected)
+def test_parts_are_the_same_for_any_partitions(spark: Any, many_rows: Any, published_by: Any, partitions: int) -> None:
+    out, facts = published_by(spark, partitions)
+    assert facts["rows"] == many_rows.num_rows == sum(pq.read_metadata(f).num_rows for f in part_files(out))
     assert verify_folder(out) == [] and (out / "_SUCCESS").is_file()
-    assert not (tmp_path / ".staging-synthetic").exists()
     ids = pa.concat_tables([pq.read_table(f, columns=["id"]) for f in part_files(out)])["id"]
-    assert len(ids.unique()) == ROWS
+    assert len(ids.unique()) == many_rows.num_rows
 
 
 def test_parts_are_equal_byte_for_byte(spark: Any, random_model: Path, publish_twin: Any, tmp_path: Path) -> None:
@@ -66,28 +50,28 @@ def test_parts_are_equal_byte_for_byte(spark: Any, random_model: Path, publish_t
 
 @pytest.mark.parametrize("partitions", [1, 7, 64])
 def test_lazy_rows_are_the_same_for_any_number_of_partitions(
-    spark: Any, random_model: Path, expected: pa.Table, content_hash: Any, partitions: int
+    spark: Any, random_model: Path, many_rows: pa.Table, content_hash: Any, partitions: int
 ) -> None:
     before, rows = spark.conf.getAll, 100_000
     frame = Model.load(random_model).generate(spark, rows, partitions=partitions)
     assert frame.rdd.getNumPartitions() == min(partitions, 25)
     once = frame.toArrow()
     assert once.num_rows == rows
-    assert content_hash(once) == content_hash(expected.slice(0, rows))
+    assert content_hash(once) == content_hash(many_rows.slice(0, rows))
     assert spark.conf.getAll == before
     if partitions == 7:  # lazy: it runs again, and gives the same
         assert content_hash(frame.toArrow()) == content_hash(once)
 
 
 def test_another_seed_gives_other_rows_and_a_prefix_is_a_prefix(
-    random_model: Path, expected: pa.Table, drawn_directly: Any, content_hash: Any
+    random_model: Path, many_rows: pa.Table, drawn_directly: Any, content_hash: Any
 ) -> None:
-    assert content_hash(drawn_directly(random_model, 10_000)) == content_hash(expected.slice(0, 10_000))
-    assert content_hash(drawn_directly(random_model, 10_000, seed=8)) != content_hash(expected.slice(0, 10_000))
+    assert content_hash(drawn_directly(random_model, 10_000)) == content_hash(many_rows.slice(0, 10_000))
+    assert content_hash(drawn_directly(random_model, 10_000, seed=8)) != content_hash(many_rows.slice(0, 10_000))
 
 
 def test_the_session_may_be_set_up_in_any_way(
-    spark: Any, random_model: Path, expected: pa.Table, content_hash: Any, publish_twin: Any, tmp_path: Path
+    spark: Any, random_model: Path, many_rows: pa.Table, content_hash: Any, publish_twin: Any, tmp_path: Path
 ) -> None:
     rows = 50_000
     with settings(spark, HOSTILE):
@@ -97,10 +81,10 @@ def test_the_session_may_be_set_up_in_any_way(
         assert written is None
         publish_twin(spark, random_model, tmp_path, rows)
         assert spark.conf.getAll == before
-    wanted = content_hash(expected.slice(0, rows))
+    wanted = content_hash(many_rows.slice(0, rows))
     assert content_hash(tmp_path / "synthetic") == wanted
     files = sorted((tmp_path / "lazy").glob("part-*.parquet"))
-    through_spark = pa.concat_tables([pq.read_table(f) for f in files]).cast(expected.schema)
+    through_spark = pa.concat_tables([pq.read_table(f) for f in files]).cast(many_rows.schema)
     assert content_hash(through_spark) == wanted
 
 
@@ -164,7 +148,7 @@ def test_a_finished_output_is_not_drawn_again(
 
 
 def test_only_missing_parts_are_drawn_again(
-    spark: Any, random_model: Path, expected: pa.Table, content_hash: Any, publish_twin: Any, tmp_path: Path
+    spark: Any, random_model: Path, many_rows: pa.Table, content_hash: Any, publish_twin: Any, tmp_path: Path
 ) -> None:
     """A staging folder as a dead run leaves it: whole parts, a truncated one, one without its manifest row, litter."""
     from functools import partial
@@ -187,7 +171,7 @@ def test_only_missing_parts_are_drawn_again(
     kept = {n: files[n].stat().st_mtime_ns for n in (0, 4)}
     publish_twin(spark, random_model, tmp_path, rows)
     out = tmp_path / "synthetic"
-    assert content_hash(out) == content_hash(expected.slice(0, rows))
+    assert content_hash(out) == content_hash(many_rows.slice(0, rows))
     assert {n: (out / f"part-{n:05d}.parquet").stat().st_mtime_ns for n in kept} == kept
     assert all(not f.name.startswith(".") for f in out.iterdir())
 
