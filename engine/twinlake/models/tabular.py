@@ -121,9 +121,10 @@ class TabularNetwork(nn.Module):
             losses[group] = logits.logsumexp(2) - picked
         return losses.T
 
-    def rows_at_once(self) -> int:
-        """Rows that one forward pass may hold without passing a memory bound."""
-        return max(16, MAX_FLOATS // (len(self.sizes) * self.parents.shape[1] * self.settings.embedding))
+    def rows_at_once(self, rows: int) -> int:
+        """Rows of each forward pass over `rows` rows: few enough for a memory bound, and about as many in each."""
+        most = max(16, MAX_FLOATS // (len(self.sizes) * self.parents.shape[1] * self.settings.embedding))
+        return max(1, -(-rows // max(1, -(-rows // most))))
 
 
 def head_groups(sizes: tuple[int, ...]) -> list[list[int]]:

@@ -236,7 +236,7 @@ def _steps(
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(state.step, plan.steps)
         state.optimizer.zero_grad(set_to_none=True)
-        at_once = network.rows_at_once()
+        at_once = network.rows_at_once(len(tokens))
         batch = [torch.split(torch.from_numpy(a).to(place.device), at_once) for a in (tokens, ranks, dropout)]
         for number, part in enumerate(zip(*batch, strict=True), 1):
             with nullcontext() if number == len(batch[0]) or place.world == 1 else wrapped.no_sync():  # type: ignore[operator]
@@ -296,7 +296,7 @@ def _validate(
     with torch.inference_mode():
         for number, order in enumerate(orders):
             ranks = torch.from_numpy(ranks_of(plan.orders[order], plan.slots)).to(place.device)
-            for part in torch.split(tokens, network.rows_at_once()):
+            for part in torch.split(tokens, network.rows_at_once(len(tokens))):
                 sums[number] += network(part, ranks.expand(len(part), -1), None).double().sum()
     sums[-1] = len(tokens)
     _load(network, now)
