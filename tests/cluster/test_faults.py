@@ -158,6 +158,35 @@ def test_two_runs_to_one_folder_do_not_mix(adult_path: str, tmp_path: Path, repe
     assert not list((tmp_path / "run").glob(".staging-*"))
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_an_error_and_not_a_short_table(
+    spark: Any, adult_path: str, small_disk: Path, tmp_path: Path
+) -> None:
+    from twinlake import pipeline
+    from twinlake.core.config import load_config
+    from twinlake.core.errors import CommitError
+
+    def config(folder: Path) -> Any:
+        return load_config(None, [f"source.path={adult_path}", f"run.dir={folder}"])
+
+    with pytest.raises(CommitError, match=r"No space left on device.* bytes are free there"):
+        pipeline.run(config(small_disk / "run"), spark, last="transform")
+    assert not (small_disk / "run" / "protected").exists()
+    assert pipeline.run(config(tmp_path / "run"), spark, last="transform").status["transform"] == "done"
+    assert read_manifest(tmp_path / "run" / "protected")["rows"] > 40_000
+
+
 def check(run: Path, expected: str, content_hash: Callable[[Path], str]) -> None:
     """The four things that must hold after any fault."""
     out = run / "synthetic"

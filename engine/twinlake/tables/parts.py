@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from twinlake.core.errors import CommitError, DataError, TwinlakeError, escaped
+from twinlake.core.errors import CommitError, DataError, escaped
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -91,8 +91,10 @@ def _task(
             for number in batch.column(0).to_pylist():
                 try:
                     rows = [json.dumps(row) for row in work(number)]
-                except TwinlakeError as error:
-                    raise RuntimeError(f"twinlake-error: {error}") from None
+                except OSError as error:
+                    raise CommitError(
+                        f"an executor could not read or write its files: {error.strerror}; run again to resume"
+                    ) from None
                 yield pa.RecordBatch.from_arrays([pa.array(rows, pa.string())], names=["row"])
 
     return run
@@ -142,8 +144,8 @@ class PartWriter:
             self._temporary.unlink(missing_ok=True)
             free = shutil.disk_usage(self._staging).free if self._staging.exists() else 0
             raise CommitError(
-                f"can't write part {self._number} in {escaped(str(self._staging))}: {error.strerror}; "
-                f"{free:,} bytes are free there; rerun to resume"
+                f"can't write part {self._number} in {escaped(str(self._staging))}: {error.strerror} after {self.rows:,} rows; "
+                f"{free:,} bytes are free there; make room and run again, or choose another run.dir"
             ) from None
 
 

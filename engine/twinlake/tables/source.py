@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinlake.core import errors
 from twinlake.core.config import Config, HoldoutConfig, SourceConfig
-from twinlake.core.errors import ConfigError, DataError, TableError, escaped, in_quotes, nearest
+from twinlake.core.errors import ConfigError, DataError, TableError, TwinlakeError, escaped, in_quotes, nearest
 from twinlake.tables.names import check_names, parse_table_name, quoted
 
 if TYPE_CHECKING:
@@ -299,17 +300,17 @@ def spark_errors(what: str) -> Iterator[None]:
     except PySparkException as error:
         condition = error.getCondition() or type(error).__name__
         if own := _own_error(str(error)):
-            raise DataError(f"{what}: {own}") from None
+            raise own from None
         user = isinstance(error, (AnalysisException, ParseException))
         raise (TableError if user else DataError)(
             f"{what}: Spark refused it with {condition}{_hint(condition)}"
         ) from None
 
 
-def _own_error(text: str) -> str | None:
-    """The message of an error that our own code raised inside a Spark task (those never hold a cell)."""
-    marker = "twinlake-error: "
-    return text.split(marker, 1)[1].split("\n", 1)[0] if marker in text else None
+def _own_error(text: str) -> TwinlakeError | None:
+    """The error that our own code raised inside a Spark task, whose traceback is `text`; its message holds no cell."""
+    found = re.search(r"twinlake\.core\.errors\.(\w+): (.+)", text)
+    return getattr(errors, found[1])(found[2]) if found and hasattr(errors, found[1]) else None
 
 
 def _hint(condition: str) -> str:

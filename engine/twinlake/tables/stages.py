@@ -7,12 +7,16 @@ redone only if a later stage that has to run reads them.
 
 from __future__ import annotations
 
+import errno
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from twinlake.core.config import Config
+from twinlake.core.errors import CommitError, escaped
 from twinlake.core.progress import Progress
 from twinlake.tables.run_folder import RunFolder, fingerprint
 
@@ -67,7 +71,8 @@ def run_stages(
             progress.stage(stage.name)
             folder.record(stage.name, status="running")
             start = time.monotonic()
-            note = stage.work(context)
+            with _disk_refusals(stage.name, folder):
+                note = stage.work(context)
             # the settings are read after the work: a stage may depend on what the one before it has just written
             chain = fingerprint(stage.name, stage.settings(config, folder), chain)
             folder.record(stage.name, status="done", fingerprint=chain, seconds=round(time.monotonic() - start, 3))
@@ -76,3 +81,18 @@ def run_stages(
             chain = fingerprint(stage.name, stage.settings(config, folder), chain)
         status[stage.name] = "done" if stage in todo else "unchanged"
     return status
+
+
+@contextmanager
+def _disk_refusals(stage: str, folder: RunFolder) -> Iterator[None]:
+    """A full or read-only disk is not a bug: running again resumes."""
+    try:
+        yield
+    except OSError as error:
+        denied = error.errno == errno.EACCES and str(error.filename).startswith(str(folder.root))
+        if not denied and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise CommitError(
+            f"{stage}: can't write in {escaped(str(folder.root))}: {error.strerror}; "
+            f"{shutil.disk_usage(folder.root).free:,} bytes are free there; make room and run again, or choose another run.dir"
+        ) from None

@@ -6,8 +6,10 @@ the heads to the train marginals and publishes the folder, manifest last. A kill
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 import threading
 from dataclasses import asdict
@@ -20,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from twinlake.core.config import Config, ModelConfig, TrainConfig
-from twinlake.core.errors import DataError, ModelError
+from twinlake.core.errors import CommitError, DataError, ModelError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec
@@ -201,6 +203,8 @@ def _run(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose
             try:
                 result = trainer.fit()
             except Exception as error:
+                if os.strerror(errno.ENOSPC) in str(error):
+                    raise CommitError(f"training: the disk of {work} is full; make room and run again to resume") from None
                 raise ModelError(_reason(error)) from None
         if failure_file(plan).is_file():
             raise ModelError(failure_file(plan).read_text())
