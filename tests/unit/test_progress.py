@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from twinlake.core.progress import Lines, Progress, Silent, opened
 
 
@@ -50,8 +52,18 @@ def test_updates_are_lines_only_after_the_interval() -> None:
     progress.update(5, 0, "no total")
     assert stream.getvalue().splitlines()[1:] == [
         "train       25% epoch 5, train 1.2, validation 1.3",
-        "train       no total",
+        "train      no total",
     ]
+
+
+def test_a_line_that_says_nothing_new_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, clock = io.StringIO(), iter([0, 11, 22, 33, 44, 93])
+    monkeypatch.setattr("twinlake.core.progress.time.monotonic", lambda: next(clock))
+    progress = Lines(interval=10.0, stream=stream)
+    progress.stage("train")
+    for done in (5, 5, 6, 6, 6):
+        progress.update(done, 20)
+    assert stream.getvalue().splitlines() == ["train", "train       25%", "train       30%", "train       30%"]
 
 
 def test_quiet_says_nothing() -> None:

@@ -42,11 +42,13 @@ class Silent:
 
 
 class Lines:
-    """Plain lines on stderr: where a stage starts, every ten seconds of its work, and its time at its end."""
+    """Plain lines on stderr: where a stage starts, what is new every ten seconds of its work (once a minute what is not),
+    and its time at its end."""
 
     def __init__(self, interval: float = 10.0, stream: TextIO | None = None) -> None:
         self._stream = stream
-        self._interval, self._last, self._start, self._name, self._note = interval, 0.0, 0.0, "", ""
+        self._interval, self._last, self._start = interval, 0.0, 0.0
+        self._name, self._note, self._said = "", "", ""
 
     def stage(self, name: str, detail: str = "") -> None:
         """Ends the stage before and opens the next."""
@@ -59,10 +61,11 @@ class Lines:
         """A line at most every `interval` seconds."""
         now = time.monotonic()
         self._note = note
-        if now - self._last >= self._interval and (done < total or not total):
-            self._last = now
-            share = f"{100 * done / total:3.0f}%" if total else ""
-            self.say(f"{self._name:<10} {share} {note}".rstrip())
+        line = f"{self._name:<10} {100 * done / total:3.0f}% {note}" if total else f"{self._name:<10} {note}"
+        wait = self._interval if line != self._said else 6 * self._interval
+        if now - self._last >= wait and (done < total or not total):
+            self._last, self._said = now, line
+            self.say(line.rstrip())
 
     def say(self, text: str) -> None:
         """One line."""

@@ -52,7 +52,8 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
             "another run gives these very rows only where each part is made by the same kind"
         )
     replaced = f", {facts['copies_replaced']:,} copies redrawn" if wanted.replace_copies else ""
-    return f"{facts['rows']:,} rows in {facts['parts']} parts{replaced}"
+    parts = f"{facts['parts']} parts" if facts["parts"] > 1 else "one part"
+    return f"{facts['rows']:,} rows in {parts}{replaced}"
 
 
 def _write_output(spark: SparkSession, folder: RunFolder, config: Config) -> None:
