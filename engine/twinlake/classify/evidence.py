@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Family, Mask, as_mask, matches
+from twinlake.classify.detector import Detector, Family, as_mask, matches
+from twinlake.classify.spans import find_spans
 from twinlake.classify.text import is_missing, normalize
 from twinlake.core.errors import DataError
 
@@ -72,10 +73,24 @@ def count(column: pa.Array, family: Family, detectors: Mapping[str, Detector]) -
     for entity, detector in detectors.items():
         if family in detector.reads:
             try:
-                _count_entity(out, detector, values, weights, buckets, texts)
+                _count_entity(out, detector, values, weights, buckets)
             except Exception as error:  # its text may hold a value, so only its type goes on
                 raise DataError(f"detector {entity} failed on a column: {type(error).__name__}") from None
+    if texts.any():
+        _count_inside(out, values.filter(pa.array(texts)), weights[texts], detectors)
     return out
+
+
+def _count_inside(
+    out: Counters, values: pa.StringArray, weights: npt.NDArray[np.int64], detectors: Mapping[str, Detector]
+) -> None:
+    spans = find_spans(values, detectors)
+    rows, entities = spans["row"].to_numpy(), spans["entity"].to_pylist()
+    held: dict[str, set[int]] = {}
+    for row, entity in zip(rows.tolist(), entities, strict=True):
+        held.setdefault(entity, set()).add(row)
+    for entity, at in held.items():
+        out[INSIDE + entity] = _counter(int(weights[list(at)].sum()), 0, 0)
 
 
 def _count_entity(
@@ -84,7 +99,6 @@ def _count_entity(
     values: pa.StringArray,
     weights: npt.NDArray[np.int64],
     buckets: npt.NDArray[np.int64],
-    texts: Mask,
 ) -> None:
     hit = detector.match(values)
     alone = (
@@ -95,16 +109,6 @@ def _count_entity(
         counter = _counter(int(weights[hit].sum()), int(weights[alone].sum()), int(weights[shape].sum()))
         counter[3:] = _bitmap(buckets[hit])
         out[detector.entity] = counter
-    if detector.search and texts.any():
-        inside = _found_inside(values.filter(pa.array(texts)), detector, detector.search)
-        if inside.any():
-            out[INSIDE + detector.entity] = _counter(int(weights[texts][inside].sum()), 0, 0)
-
-
-def _found_inside(values: pa.StringArray, detector: Detector, search: str) -> Mask:
-    # the first occurrence in each value is checked; a second one in the same value is not looked for
-    found = pc.extract_regex(values, pattern=f"(?P<x>{search})").field("x")
-    return detector.match(found.fill_null("")) & as_mask(pc.is_valid(found))
 
 
 def merge(into: dict[int, Counters], column: int, counters: Counters) -> None:

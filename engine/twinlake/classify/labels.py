@@ -8,6 +8,20 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class PathLabel:
+    """What one leaf of a nested or JSON column was found to hold.
+
+    `path` is relative to the column: `.name` a member of a struct or JSON object, `[]` the elements of an array, `{keys}`
+    and `{values}` those of a map; `orders[].note` is column `orders`, path `[].note`.
+    """
+
+    path: str
+    entity: str | None = None
+    score: float = 0.0
+    contains: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ColumnLabel:
     """What one column was found to hold.
 
@@ -15,6 +29,7 @@ class ColumnLabel:
     (null and words such as "N/A" are none). `evidence` has, for each entity with a match or a fitting header: matches,
     share with its 95% interval (low, high), matches that may decide alone, distinct matches (estimated), header
     support, and whether it was enough. `contains` is the share of values with an entity somewhere inside.
+    `paths`: the leaves of a nested or JSON column that hold something.
     """
 
     name: str
@@ -25,6 +40,7 @@ class ColumnLabel:
     non_null: int = 0
     evidence: dict[str, dict[str, float | int | bool]] = field(default_factory=dict)
     contains: dict[str, float] = field(default_factory=dict)
+    paths: tuple[PathLabel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,7 @@ class Labels:
     def from_json(cls, text: str) -> Labels:
         """The labels that `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
-        return cls(tuple(ColumnLabel(**column) for column in raw["columns"]), raw["sample_rows"])
+        return cls(tuple(_column(column) for column in raw["columns"]), raw["sample_rows"])
 
     def to_table(self) -> str:
         """A text table: one line a column, with its entity, score and what else speaks."""
@@ -67,6 +83,11 @@ class Labels:
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(column)) + "</tr>" for column in self.columns
         )
         return f"<table><caption>labels from at most {self.sample_rows:,} rows</caption><tr>{head}</tr>{body}</table>"
+
+
+def _column(raw: dict[str, Any]) -> ColumnLabel:
+    paths = tuple(PathLabel(**leaf) for leaf in raw.pop("paths", ()))
+    return ColumnLabel(**raw, paths=paths)
 
 
 def _cells(column: ColumnLabel) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Keys, Mask, as_mask, matches, narrowed
+from twinlake.classify.detector import Detector, Gate, Keys, Mask, Search, as_mask, matches, narrowed
 from twinlake.classify.detectors.names import first_name_of, last_index, person_words
 from twinlake.classify.fakes import digits, draw, from_bytes, hex_letters, hexadecimal, joined, pick
 from twinlake.classify.text import listed
@@ -154,7 +154,7 @@ CONTACT = (
         fake_email,
         10**9,
         alone=match_email,
-        search=EMAIL_INSIDE,
+        searches=(Search(EMAIL_INSIDE, score=0.95, gate=Gate(needs="@.")),),
     ),
     Detector(
         "PHONE_NUMBER",
@@ -188,7 +188,7 @@ CONTACT = (
         len(AREA_CODES) * 100,
         alone=match_phone_alone,
         reads=("text", "number"),
-        search=PHONE_INSIDE,
+        searches=(Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),),
         against=("phone service", "country code", "phone type", "extension"),
     ),
     Detector(
@@ -199,6 +199,6 @@ CONTACT = (
         fake_url,
         2**48,
         alone=match_url,
-        search="https?://[^\\s\"'<>]+",
+        searches=(Search("https?://[^\\s\"'<>]+", score=0.9, gate=Gate(needs=":/")),),
     ),
 )

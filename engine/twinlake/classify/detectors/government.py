@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from stdnum.us import ssn
 
-from twinlake.classify.detector import Detector, Keys, Mask, matches, narrowed
+from twinlake.classify.detector import Detector, Gate, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import digits, draw, joined
 
 # numbers printed in advertisements and on sample cards: python-stdnum calls them invalid, yet they are labelled, so
@@ -56,6 +56,6 @@ GOVERNMENT = (
         898 * 99 * 9999,
         alone=match_ssn_alone,
         reads=("text", "number"),
-        search="\\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\\b",
+        searches=(Search("\\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\\b", score=0.9, gate=Gate(digits=(9, 1 << 30), needs="-")),),
     ),
 )

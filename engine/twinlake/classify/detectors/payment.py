@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from stdnum import iban, luhn
 
-from twinlake.classify.detector import Detector, Keys, Mask, matches, narrowed
+from twinlake.classify.detector import Detector, Gate, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import Bytes, digit_matrix, draw, from_bytes, joined
 
 # lengths go with issuers: Amex 15, Diners 14, the others 16, Maestro 12 to 19
@@ -107,7 +107,7 @@ PAYMENT = (
         3 * 10**9,
         alone=match_card,
         reads=("text", "number"),
-        search=CARD_INSIDE,
+        searches=(Search(CARD_INSIDE, score=0.9, gate=Gate(digits=(12, 1 << 30))),),
     ),
     Detector(
         "IBAN_CODE",
@@ -127,6 +127,6 @@ PAYMENT = (
         fake_iban,
         10**17,
         alone=match_iban,
-        search="\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b",
+        searches=(Search("\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2, 1 << 30))),),
     ),
 )
