@@ -92,13 +92,15 @@ def shipped(name: str) -> pa.StringArray:
 @cache
 def first_names() -> pa.StringArray:
     """First names of many languages, with their romanized spellings where Faker has them."""
-    return _array(word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "first_name"))
+    words = [word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "first_name")]
+    return _array([*words, *shipped("first_census").to_pylist()])
 
 
 @cache
 def last_names() -> pa.StringArray:
     """Last names of many languages."""
-    return _array(word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "last_name"))
+    words = [word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "last_name")]
+    return _array([*words, *shipped("last_census").to_pylist()])
 
 
 @cache
@@ -110,6 +112,7 @@ def cities() -> pa.StringArray:
     words += [line.split(";")[0] for line in shipped("us_cities").to_pylist()]
     for provider in _providers("address", PLACE_LOCALES):
         words += list(getattr(provider, "cities", ())) + list(getattr(provider, "city_names", ()))
+    words += shipped("cities_world").to_pylist()
     # the shortest Italian and Dutch villages are also ordinary words and codes
     return _array(word.replace(".", "") for word in words if len(word) > 3)
 

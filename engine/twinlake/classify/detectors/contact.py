@@ -56,6 +56,7 @@ AREA_CODES = pa.array(
         ),
     ]
 )
+PHONE_GATE = Gate(6, 40, digits=(6, 24), letters=(0, 3))
 DOMAINS = pa.array(["example.com", "example.org", "example.net"])  # RFC 2606: nobody can receive mail there
 
 
@@ -154,6 +155,7 @@ CONTACT = (
         fake_email,
         10**9,
         alone=match_email,
+        gate=Gate(6, 600, needs="@."),
         searches=(Search(EMAIL_INSIDE, score=0.95, gate=Gate(needs="@.")),),
     ),
     Detector(
@@ -166,7 +168,6 @@ CONTACT = (
             "mobile",
             "cell",
             "cellphone",
-            "fax",
             "phone number",
             "phone no",
             "phone num",
@@ -188,8 +189,19 @@ CONTACT = (
         len(AREA_CODES) * 100,
         alone=match_phone_alone,
         reads=("text", "number"),
+        gate=PHONE_GATE,
         searches=(Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),),
         against=("phone service", "country code", "phone type", "extension"),
+    ),
+    Detector(
+        "FAX_NUMBER",
+        match_phone,
+        ("fax", "fax number", "fax no", "facsimile", "telefax", "faxnummer", "numero de fax", "telecopie"),
+        "pattern",
+        fake_phone,
+        len(AREA_CODES) * 100,
+        reads=("text", "number"),
+        gate=PHONE_GATE,
     ),
     Detector(
         "URL",
