@@ -154,6 +154,31 @@ def state_codes() -> pa.StringArray:
     return _array([*Address.states_abbr, *more.split()])
 
 
+@cache
+def rather_first() -> pa.StringArray:
+    """Names that are more often a first than a last name."""
+    return shipped("rather_first")
+
+
+@cache
+def rather_last() -> pa.StringArray:
+    """Names that are more often a last than a first name."""
+    return shipped("rather_last")
+
+
+@cache
+def common_words() -> pa.StringArray:
+    """Frequent English words, and months and colours: they are names too, but say nothing of people."""
+    from faker.providers.lorem.en_US import Provider as Lorem
+
+    own = listed(
+        """january february march april may june july august monday tuesday wednesday thursday friday saturday sunday red
+        green blue black white brown gray grey gold silver pink purple orange yellow north south east west large small medium
+        low high yes no true false none other new old open closed active spring summer autumn winter dog cat rock"""
+    )
+    return _array([*Lorem.word_list, *own])
+
+
 def _array(words: Iterable[str]) -> pa.StringArray:
     return pa.array(sorted({plain(word).strip() for word in words if word}), pa.string())
 

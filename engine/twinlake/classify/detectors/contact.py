@@ -211,6 +211,7 @@ CONTACT = (
         fake_url,
         2**48,
         alone=match_url,
+        gate=Gate(5, 2100, some=":.", letters=(3, 1 << 30)),
         searches=(Search("https?://[^\\s\"'<>]+", score=0.9, gate=Gate(needs=":/")),),
     ),
 )

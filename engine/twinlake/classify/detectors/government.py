@@ -55,6 +55,7 @@ GOVERNMENT = (
         fake_ssn,
         898 * 99 * 9999,
         alone=match_ssn_alone,
+        gate=Gate(9, 11, digits=(9, 9), letters=(0, 0), ascii=True),
         reads=("text", "number"),
         searches=(Search("\\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\\b", score=0.9, gate=Gate(digits=(9, 1 << 30), needs="-")),),
     ),

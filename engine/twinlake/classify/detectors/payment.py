@@ -106,6 +106,7 @@ PAYMENT = (
         fake_card,
         3 * 10**9,
         alone=match_card,
+        gate=Gate(12, 30, digits=(12, 19), letters=(0, 0), ascii=True),
         reads=("text", "number"),
         searches=(Search(CARD_INSIDE, score=0.9, gate=Gate(digits=(12, 1 << 30))),),
     ),
@@ -127,6 +128,7 @@ PAYMENT = (
         fake_iban,
         10**17,
         alone=match_iban,
+        gate=Gate(15, 50, digits=(2, 32), letters=(2, 30), ascii=True),
         searches=(Search("\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2, 1 << 30))),),
     ),
 )

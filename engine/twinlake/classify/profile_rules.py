@@ -1,0 +1,128 @@
+"""What the profile of a column without a header says: words that are many, values that are few, spread dates, ages, codes.
+
+Each rule is a bound on counts, so it can be read and argued with. Knows counts, never a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twinlake.classify.detector import Detector
+from twinlake.classify.evidence import Counts, Found
+
+PEOPLE = frozenset(
+    ["PERSON", "FIRST_NAME", "LAST_NAME", "EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "BIRTH_DATE", "STREET_ADDRESS", "ADDRESS"]
+)
+PLACES = frozenset(["STREET_ADDRESS", "CITY", "US_STATE", "COUNTRY", "ADDRESS", "PHONE_NUMBER"])
+ADDRESS = frozenset(["STREET_ADDRESS", "CITY", "US_STATE", "COUNTRY"])
+MANY = 20
+"""Different words of a list that a column without a header must hold, where the table is not small."""
+CLOSED = {"COUNTRY": 10, "US_STATE": 12, "JOB_TITLE": 6}
+"""The same for lists with few words in all."""
+ALONE_WORDS = {"ORGANIZATION": 0.3}
+SMALL = 60
+"""Rows with a value below which a column is small, and a few different words must do."""
+FEW = 40
+GENERATIONS = 4
+"""Decades, each with LEAST_DECADE of the dates, over which birth dates spread."""
+LEAST_DECADE = 0.05
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the other columns of the table were found to hold, and those beside this one."""
+
+    entities: frozenset[str]
+    near: frozenset[str] = frozenset()
+
+    @property
+    def people(self) -> bool:
+        """Whether rows are people."""
+        return bool(self.entities & PEOPLE)
+
+    @property
+    def places(self) -> bool:
+        """Whether rows have an address."""
+        return bool(self.entities & PLACES)
+
+
+def by_profile(detector: Detector, found: Found, counts: Counts, table: Table | None, low: float, silent: bool) -> bool:
+    """Whether the profile says that the column holds the entity. low: lower end of the share that may decide alone."""
+    if detector.rule == "words":
+        return _words(detector.entity, found, counts, table, low, silent)
+    if detector.rule == "few":
+        return _few(found, counts)
+    if detector.rule == "dates":
+        return _dates(found, counts, table)
+    if detector.rule == "ages":
+        return _ages(found, counts, table)
+    return _codes(detector, found, counts, table, low)
+
+
+def _words(entity: str, found: Found, counts: Counts, table: Table | None, low: float, silent: bool) -> bool:
+    # a few values that happen to be names (months, colours) are a category, not people
+    if counts.stats.get("worded", 0) < 0.9 * counts.filled and entity not in ("JOB_TITLE", "ORGANIZATION"):
+        return False
+    least = ALONE_WORDS.get(entity, 0.5)
+    many = found.distinct >= CLOSED.get(entity, MANY) and found.distinct >= least * counts.distinct
+    if low >= least and many:
+        return True
+    if not silent or table is None:
+        return False
+    share = found.alone / counts.filled
+    unlike = counts.distinct >= 0.5 * counts.filled or entity in ("CITY", "COUNTRY", "US_STATE", "JOB_TITLE")
+    return (
+        counts.filled <= SMALL
+        and found.distinct >= 3
+        and unlike
+        and share >= (0.6 if table.people or table.places else 0.8)
+        and low >= 0.3 * least / 0.5
+    )
+
+
+def _few(found: Found, counts: Counts) -> bool:
+    return (
+        2 <= counts.distinct <= FEW
+        and found.hits >= 0.95 * counts.filled
+        and found.distinct >= max(2, 0.8 * counts.distinct)
+        and found.alone >= max(2, 0.02 * counts.filled)
+    )
+
+
+def _dates(found: Found, counts: Counts, table: Table | None) -> bool:
+    if found.hits < 0.9 * counts.filled or counts.filled < 5:
+        return False
+    decades = {int(k.split()[1]): n for k, n in counts.stats.items() if k.startswith("decade ")}
+    total = sum(decades.values())
+    if total < 0.9 * counts.filled:
+        return False
+    spread = [d for d, n in decades.items() if n >= LEAST_DECADE * total]
+    born = sum(n for d, n in decades.items() if 190 <= d <= 201)
+    late = sum(n for d, n in decades.items() if d >= 201)
+    before = sum(n for d, n in decades.items() if d <= 199)
+    needed = GENERATIONS - 1 if table is not None and table.people else GENERATIONS
+    return len(spread) >= needed and born >= 0.98 * total and before >= 0.5 * total and late <= 0.25 * total
+
+
+def _ages(found: Found, counts: Counts, table: Table | None) -> bool:
+    stats = counts.stats
+    if found.hits < 0.98 * counts.filled or counts.filled < 50:
+        return False
+    least, most, different = stats.get("least", 0), stats.get("most", 0), stats.get("different", 0)
+    tens = {int(k.split()[1]): n for k, n in stats.items() if k.startswith("ten ")}
+    total = sum(tens.values())
+    if not total or not (14 <= least <= 25 and 55 <= most <= 105 and different >= 30):
+        return False
+    dense = different >= 0.75 * (most - least + 1)
+    peak = max(tens, key=lambda ten: tens[ten])
+    old = sum(n for ten, n in tens.items() if ten >= 6) / total
+    return dense and 1 <= peak <= 6 and max(tens.values()) <= 0.5 * total and old <= 0.45
+
+
+def _codes(detector: Detector, found: Found, counts: Counts, table: Table | None, low: float) -> bool:
+    if detector.entity != "POSTAL_CODE":
+        return False
+    share = found.hits / counts.filled
+    if table is not None and table.near & ADDRESS:  # in an address the code stands beside the town or the state
+        return share >= 0.8 and counts.stats.get("small", 0) <= 0.3 * counts.filled and counts.distinct >= min(5, counts.filled)
+    return low >= 0.6 and share >= 0.9
