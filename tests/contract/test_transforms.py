@@ -47,7 +47,10 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "clip": [{"top": 6}, {"bottom": -3, "top": 4}],
     "generalize": [{"to": "zip3"}, {"to": "grid"}, {"to": "month"}, {"to": "week"}],
     "combine": [{"of": ["person", "number"]}, {"of": ["person"], "then": "redact", "separator": ""}],
-    "when": [{"condition": "c", "then": "redact", "otherwise": "keep"}, {"condition": "c", "then": "hash", "otherwise": "encrypt"}],
+    "when": [
+        {"condition": "c", "then": "redact", "otherwise": "keep"},
+        {"condition": "c", "then": "hash", "otherwise": "encrypt"},
+    ],
     "spans": [{}, {"entities": {"EMAIL_ADDRESS": "hash"}, "default": "keep"}],
     "paths": [{"paths": {".email": "hash"}}, {"rest": "redact"}],
 }
