@@ -34,15 +34,19 @@ def checked(
 
 def listed_words(
     entity: str, words: Callable[[], pa.StringArray], headers: tuple[str, ...], fake: Fake, space: int, *,
-    alone: bool = False, gate: Gate = ANY, **more: Any,
+    alone: bool = False, open_words: pa.StringArray | None = None, gate: Gate = ANY, **more: Any,
 ) -> Detector:  # fmt: skip
-    """A detector of a list of words, compared without case and accents."""
+    """A detector of a list of words, compared without case and accents. open_words: they never decide without a header."""
 
     def match(values: pa.StringArray) -> Mask:
         return is_in(plain_array(values), words())
 
-    strength = "dictionary" if alone else "weak"
-    return Detector(entity, match, headers, strength, fake, space, alone=match if alone else None, gate=gate, **more)
+    def lone(values: pa.StringArray) -> Mask:
+        text = plain_array(values)
+        return is_in(text, words()) & ~is_in(text, open_words)
+
+    deciding = (lone if open_words is not None else match) if alone else None
+    return Detector(entity, match, headers, "weak", fake, space, alone=deciding, gate=gate, **more)
 
 
 def matcher(pattern: str, ignore_case: bool = True, check: Callable[[str], bool] | None = None) -> Match:

@@ -72,9 +72,10 @@ def classify_arrow(
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         family = family_of(column.type)
         looked = family is not None or is_nested(column.type)
-        asked = chosen if family is None else relevant(name, chosen)
+        asked = None if family is None else relevant(name, chosen)
         for chunk in column.chunks if looked else ():
-            merge(counters, i, count_column(chunk if family is None else as_text(chunk, family), family, asked))
+            values = chunk if family is None else as_text(chunk, family)
+            merge(counters, i, count_column(values, family, chosen, asked))
         columns.append((name, str(column.type), (kinds or {}).get(name), looked))
     return Labels(judged(columns, counters, chosen, table.num_rows), table.num_rows, table.num_rows)
 
@@ -96,12 +97,11 @@ def _sampled(
     seen = df.toDF(*inner).select(*[_text(inner[i], types[i]).alias(inner[i]) for i in families])
     hashed = [F.col(inner[i]) if family else F.to_json(F.struct(F.col(inner[i]))) for i, family in families.items()]
     place = F.pmod(F.xxhash64(F.lit(seed), *hashed), F.lit(HASH_RANGE))
-    asked = {i: sorted(detectors if families[i] is None else relevant(names[i], detectors)) for i in families}
     counters: dict[int, Counters] = {}
     for factor in (*ROUNDS, None):
         share = 1.0 if factor is None else min(1.0, factor * sample_rows / rows)
         sample = seen if share >= 1.0 else seen.filter(place < F.lit(int(share * HASH_RANGE)))
-        counters = _counted(sample, list(families.items()), asked, detectors)
+        counters = _counted(sample, list(families.items()), names, detectors)
         found = max((int(c["rows"][0]) for c in counters.values()), default=0)
         if share >= 1.0 or found >= sample_rows / 2:
             break
@@ -109,14 +109,14 @@ def _sampled(
 
 
 def _counted(
-    sample: DataFrame, families: list[tuple[int, Looked]], asked: dict[int, list[str]], detectors: Mapping[str, Detector]
+    sample: DataFrame, families: list[tuple[int, Looked]], names: dict[int, str], detectors: Mapping[str, Detector]
 ) -> dict[int, Counters]:
     from pyspark.sql import functions as F
 
     schema = "column int, entity string, " + ", ".join(f"{name} bigint" for name in NUMBERS + BITMAPS)
     # built-in detectors are taken from the executor's own package: only custom ones travel
     custom = {entity: d for entity, d in detectors.items() if DETECTORS.get(entity) is not d}
-    partial = sample.mapInArrow(_counter_of(families, asked, custom), schema)
+    partial = sample.mapInArrow(_counter_of(families, names, sorted(detectors), custom), schema)
     sums: list[Column] = [F.sum(name).alias(name) for name in NUMBERS]
     total = partial.groupBy("column", "entity").agg(*sums, *[F.bit_or(name).alias(name) for name in BITMAPS])
     out: dict[int, Counters] = {}
@@ -139,17 +139,18 @@ def _fetched(counters: DataFrame) -> pa.Table:
 
 
 def _counter_of(
-    families: list[tuple[int, Looked]], asked: dict[int, list[str]], custom: dict[str, Detector]
+    families: list[tuple[int, Looked]], names: dict[int, str], entities: list[str], custom: dict[str, Detector]
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from twinlake.classify.detectors import DETECTORS as BUILT_IN
 
-        every = {**BUILT_IN, **custom}
+        given = {**BUILT_IN, **custom}
+        every = {entity: given[entity] for entity in entities}
+        asked = {i: relevant(names[i], every) if family else None for i, family in families}
         counters: dict[int, Counters] = {}
         for batch in batches:
             for position, (column, family) in enumerate(families):
-                chosen = {entity: every[entity] for entity in asked[column]}
-                merge(counters, column, count_column(batch.column(position), family, chosen))
+                merge(counters, column, count_column(batch.column(position), family, every, asked[column]))
         keys = [(column, entity) for column, found in counters.items() for entity in found]
         if keys:
             yield _as_batch(keys, np.stack([counters[column][entity] for column, entity in keys]))

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from twinlake.classify.detector import Detector
 from twinlake.classify.evidence import Counts, Found
 from twinlake.classify.header import is_silent, support
-from twinlake.classify.profile_rules import Table, by_profile
+from twinlake.classify.profile_rules import Table, by_neighbours, by_profile
 
 Evidence = dict[str, dict[str, float | int | bool]]
 Decision = tuple[str | None, float, Evidence]
@@ -30,6 +31,7 @@ LEAST_LOW = 0.1
 """The lower end that even a supported share must reach: one match among two values is no evidence."""
 SHAPE = 0.85
 """With the entity's own header: share of the looser shape; `Detector.shape_least` of the values must match besides."""
+ROUNDS = 3
 NEAR = 2
 """Columns to either side that count as neighbours."""
 CONTAINS_LEAST = 0.0
@@ -52,25 +54,28 @@ def wilson(hits: int, trials: int, z: float = Z) -> tuple[float, float]:
 def relevant(name: str, detectors: Mapping[str, Detector]) -> dict[str, Detector]:
     """The detectors that can have a say on a column of this name: a weak one needs a header, or a rule and a silent one."""
     silent = is_silent(name)
-    return {
-        entity: detector
-        for entity, detector in detectors.items()
-        if detector.strength != "weak"
-        or (silent and detector.alone is not None)
-        or (silent and detector.rule == "ages")
-        or support(name, detector.headers, detector.against)
-    }
+    out = {}
+    for entity, detector in detectors.items():
+        header = support(name, detector.headers, detector.against)
+        lone = detector.alone is not None and (silent or detector.strength != "weak")
+        if header or lone or (silent and detector.rule == "ages"):
+            narrow = detector.bare_gate is not None and not header
+            out[entity] = replace(detector, gate=detector.bare_gate) if narrow else detector
+    return out
 
 
 def decide_table(columns: Sequence[tuple[str, str | None, Counts]], detectors: Mapping[str, Detector]) -> list[Decision]:
     """(entity or None, score, evidence) of every column (name, profile kind, counts) of one table."""
-    first = [decide(name, kind, counts, detectors) for name, kind, counts in columns]
-    entities = [entity for entity, _, _ in first]
-    out = []
-    for i, (name, kind, counts) in enumerate(columns):
-        near = frozenset(e for e in entities[max(0, i - NEAR) : i + NEAR + 1] if e)
-        table = Table(frozenset(e for e in entities if e), near)
-        out.append(first[i] if first[i][0] else decide(name, kind, counts, detectors, table))
+    out = [decide(name, kind, counts, detectors) for name, kind, counts in columns]
+    for _ in range(ROUNDS):  # a town that is found speaks for the postal code beside it, and that for the street
+        entities = [entity for entity, _, _ in out]
+        known = frozenset(e for e in entities if e)
+        for i, (name, kind, counts) in enumerate(columns):
+            if entities[i] is None:
+                near = frozenset(e for e in entities[max(0, i - NEAR) : i + NEAR + 1] if e)
+                out[i] = decide(name, kind, counts, detectors, Table(known, near))
+        if [entity for entity, _, _ in out] == entities:
+            break
     return out
 
 
@@ -144,7 +149,9 @@ def _is(
     if detector.alone is None and detector.rule != "ages":
         return False
     if detector.rule == "share":
-        return detector.strength != "weak" and wilson(found.alone, counts.filled)[0] >= ALONE
+        if detector.strength != "weak" and wilson(found.alone, counts.filled)[0] >= ALONE:
+            return True
+        return silent and table is not None and by_neighbours(detector.entity, found, counts, table)
     if detector.rule != "words" and not silent:
         return False
     return kind != "constant" and by_profile(detector, found, counts, table, wilson(found.alone, counts.filled)[0], silent)

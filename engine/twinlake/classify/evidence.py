@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Family, as_mask
+from twinlake.classify.detector import Detector, Family, as_mask, estimating
 from twinlake.classify.features import LETTER, MARKS, WIDE, Features, Gate, features
 from twinlake.classify.nested import json_leaves, leaves
 from twinlake.classify.spans import find_spans
@@ -64,8 +64,13 @@ class Counts:
     stats: dict[str, int] = field(default_factory=dict)
 
 
-def count_column(column: pa.Array, family: Family | None, detectors: Mapping[str, Detector]) -> Counters:
-    """Counters of one column of one batch with those of its leaves, each under its path and PATH."""
+def count_column(
+    column: pa.Array, family: Family | None, detectors: Mapping[str, Detector], asked: Mapping[str, Detector] | None = None
+) -> Counters:
+    """Counters of one column of one batch with those of its leaves, each under its path and PATH.
+
+    asked: the detectors that have a say on the column as a whole (`decide.relevant`); texts are searched for all.
+    """
     if family is None:
         out: Counters = {ROWS: _counter(len(column), len(column) - column.null_count, 0)}
         found = list(leaves(column))
@@ -73,7 +78,7 @@ def count_column(column: pa.Array, family: Family | None, detectors: Mapping[str
         text = column.cast(pa.string())
         found = json_leaves(text) if family == "text" else None
         if found is None:
-            return count(text, family, detectors)
+            return count(text, family, detectors, asked)
         out = {ROWS: _counter(len(column), len(column) - column.null_count, 0)}
     for path, values, kind in found:
         for key, counter in count(values, kind, detectors).items():
@@ -81,7 +86,9 @@ def count_column(column: pa.Array, family: Family | None, detectors: Mapping[str
     return out
 
 
-def count(column: pa.Array, family: Family, detectors: Mapping[str, Detector]) -> Counters:
+def count(
+    column: pa.Array, family: Family, detectors: Mapping[str, Detector], asked: Mapping[str, Detector] | None = None
+) -> Counters:
     """Counters of one column of one batch (already text). Errors: DataError naming the entity, never a value."""
     out: Counters = {}
     raw = pc.value_counts(column.cast(pa.string()))
@@ -101,7 +108,7 @@ def count(column: pa.Array, family: Family, detectors: Mapping[str, Detector]) -
     out[ROWS][3:] = _bitmap(buckets)
     _count_stats(out, values, of, weights, family)
     cut: dict[Gate, tuple[Ints, pa.StringArray]] = {}
-    for entity, detector in detectors.items():
+    for entity, detector in (detectors if asked is None else asked).items():
         if family not in detector.reads:
             continue
         if detector.gate not in cut:
@@ -110,7 +117,8 @@ def count(column: pa.Array, family: Family, detectors: Mapping[str, Detector]) -
         at, some = cut[detector.gate]
         if len(at):
             try:
-                _count_entity(out, detector, some, weights[at], buckets[at])
+                with estimating():
+                    _count_entity(out, detector, some, weights[at], buckets[at])
             except Exception as error:  # its text may hold a value, so only its type goes on
                 raise DataError(f"detector {entity} failed on a column: {type(error).__name__}") from None
     if family == "text":
@@ -122,12 +130,14 @@ def count(column: pa.Array, family: Family, detectors: Mapping[str, Detector]) -
 
 def _count_entity(out: Counters, detector: Detector, values: pa.StringArray, weights: Ints, buckets: Ints) -> None:
     hit = detector.match(values)
-    if not detector.shape and not hit.any():
+    if not hit.any():
         return
     alone = hit
     if detector.alone is not detector.match:
         alone = detector.alone(values) if detector.alone else np.zeros_like(hit)
-    shape = detector.shape(values) | hit if detector.shape else hit
+    # a shape decides only where some values match: it is not worth looking at otherwise
+    wanted = detector.shape is not None and hit.mean() >= 0.5 * detector.shape_least
+    shape = detector.shape(values) | hit if wanted and detector.shape else hit
     if shape.any():
         counter = _counter(int(weights[hit].sum()), int(weights[alone].sum()), int(weights[shape].sum()))
         counter[3:] = _bitmap(buckets[hit])

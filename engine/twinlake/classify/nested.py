@@ -80,7 +80,7 @@ def as_text(column: pa.Array, family: Family) -> pa.Array:
         values = pc.cast(column, pa.float64(), safe=False)
         with np.errstate(invalid="ignore"):
             numbers = values.to_numpy(zero_copy_only=False)
-            whole = np.isfinite(numbers) & (np.abs(numbers) < 1e15) & (numbers == np.floor(numbers))
+            whole = np.isfinite(numbers) & (np.abs(numbers) < 2.0**53) & (numbers == np.floor(numbers))
         bare = pa.array(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.string())
         return pc.if_else(pc.and_(pa.array(whole), pc.is_valid(column)), bare, text)
     return text

@@ -15,6 +15,7 @@ PEOPLE = frozenset(
 )
 PLACES = frozenset(["STREET_ADDRESS", "CITY", "US_STATE", "COUNTRY", "ADDRESS", "PHONE_NUMBER"])
 ADDRESS = frozenset(["STREET_ADDRESS", "CITY", "US_STATE", "COUNTRY"])
+NAMED = ("FIRST_NAME", "LAST_NAME", "CITY", "COUNTRY", "JOB_TITLE", "ORGANIZATION")
 MANY = 20
 """Different words of a list that a column without a header must hold, where the table is not small."""
 CLOSED = {"COUNTRY": 10, "US_STATE": 12, "JOB_TITLE": 6}
@@ -55,8 +56,19 @@ def by_profile(detector: Detector, found: Found, counts: Counts, table: Table | 
     if detector.rule == "dates":
         return _dates(found, counts, table)
     if detector.rule == "ages":
-        return _ages(found, counts, table)
-    return _codes(detector, found, counts, table, low)
+        return _ages(found, counts)
+    return _codes(detector.entity, found, counts, table, low)
+
+
+def by_neighbours(entity: str, found: Found, counts: Counts, table: Table) -> bool:
+    """Patterns that many spellings escape, in a table of people or places: street addresses, phone numbers."""
+    share, lone = found.hits / counts.filled, found.alone / counts.filled
+    varied = counts.distinct >= min(MANY, 0.5 * counts.filled)
+    if entity == "STREET_ADDRESS":
+        return bool(table.near & (ADDRESS | {"POSTAL_CODE"})) and varied and share >= 0.35 and found.shape >= 0.75 * counts.filled
+    if entity == "PHONE_NUMBER":
+        return table.people and varied and share >= 0.8 and lone >= 0.25
+    return False
 
 
 def _words(entity: str, found: Found, counts: Counts, table: Table | None, low: float, silent: bool) -> bool:
@@ -70,13 +82,18 @@ def _words(entity: str, found: Found, counts: Counts, table: Table | None, low: 
     if not silent or table is None:
         return False
     share = found.alone / counts.filled
-    unlike = counts.distinct >= 0.5 * counts.filled or entity in ("CITY", "COUNTRY", "US_STATE", "JOB_TITLE")
+    if entity == "US_STATE":  # regions of the world are more than any list has
+        return bool(table.near & PLACES) and share >= 0.3 and found.distinct >= CLOSED[entity]
+    if entity == "ORGANIZATION":
+        free = counts.stats.get("spaced", 0) >= 0.5 * counts.filled and counts.distinct >= min(MANY, 0.3 * counts.filled)
+        return (table.people or table.places) and free and low >= 0.2 and share >= 0.25
+    unlike = counts.distinct >= 0.5 * counts.filled or entity in CLOSED or entity == "CITY"
     return (
         counts.filled <= SMALL
         and found.distinct >= 3
         and unlike
         and share >= (0.6 if table.people or table.places else 0.8)
-        and low >= 0.3 * least / 0.5
+        and low >= 0.3
     )
 
 
@@ -97,14 +114,14 @@ def _dates(found: Found, counts: Counts, table: Table | None) -> bool:
     if total < 0.9 * counts.filled:
         return False
     spread = [d for d, n in decades.items() if n >= LEAST_DECADE * total]
-    born = sum(n for d, n in decades.items() if 190 <= d <= 201)
-    late = sum(n for d, n in decades.items() if d >= 201)
     before = sum(n for d, n in decades.items() if d <= 199)
+    late = sum(n for d, n in decades.items() if d >= 201)
+    future = sum(n for d, n in decades.items() if d >= 203)
     needed = GENERATIONS - 1 if table is not None and table.people else GENERATIONS
-    return len(spread) >= needed and born >= 0.98 * total and before >= 0.5 * total and late <= 0.25 * total
+    return len(spread) >= needed and before >= 0.5 * total and late <= 0.3 * total and future == 0
 
 
-def _ages(found: Found, counts: Counts, table: Table | None) -> bool:
+def _ages(found: Found, counts: Counts) -> bool:
     stats = counts.stats
     if found.hits < 0.98 * counts.filled or counts.filled < 50:
         return False
@@ -119,10 +136,12 @@ def _ages(found: Found, counts: Counts, table: Table | None) -> bool:
     return dense and 1 <= peak <= 6 and max(tens.values()) <= 0.5 * total and old <= 0.45
 
 
-def _codes(detector: Detector, found: Found, counts: Counts, table: Table | None, low: float) -> bool:
-    if detector.entity != "POSTAL_CODE":
-        return False
-    share = found.hits / counts.filled
+def _codes(entity: str, found: Found, counts: Counts, table: Table | None, low: float) -> bool:
+    share, lone = found.hits / counts.filled, found.alone / counts.filled
+    if entity == "USER_NAME":
+        unlike = counts.distinct >= min(1000, 0.8 * counts.filled) and counts.filled >= MANY
+        named = max((counts.found[e].hits for e in NAMED if e in counts.found), default=0)
+        return table is not None and table.people and unlike and share >= 0.97 and lone >= 0.7 and named <= 0.5 * counts.filled
     if table is not None and table.near & ADDRESS:  # in an address the code stands beside the town or the state
         return share >= 0.8 and counts.stats.get("small", 0) <= 0.3 * counts.filled and counts.distinct >= min(5, counts.filled)
     return low >= 0.6 and share >= 0.9

@@ -36,6 +36,10 @@ PHONE_INSIDE = (
     "(?:\\+[1-9][0-9]{0,2}[ .-]?(?:[(]?[0-9]{1,4}[)]?[ .-]?){2,5}[0-9]{2,4}"
     "|(?:[(][2-9][0-9]{2}[)] ?|\\b[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4})\\b"
 )
+PHONE_BEFORE = (
+    "\\b(?:phone|tel(?:ephone|efon[oe]?)?|mobile|cell|fax|desk|handy|m\u00f3vil|whatsapp|call(?: me| us| him| her)?(?: back)?|text me|dial|ring|reach(?: me| us| him| her)?"
+    "|messages? to|answering|contact(?: me| us)?|number)\\.?(?: ?(?:no\\.?|number|#|nr\\.?))?(?: (?:is|at|on|to|was))?\\s{0,3}[:#]?\\s{0,3}"
+)
 PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES")
 AREA_CODES = pa.array(
     [
@@ -190,7 +194,10 @@ CONTACT = (
         alone=match_phone_alone,
         reads=("text", "number"),
         gate=PHONE_GATE,
-        searches=(Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),),
+        searches=(
+            Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),
+            Search("[+(]?[0-9][0-9() .-]{5,20}[0-9](?: ?(?:x|ext\\.?) ?[0-9]{1,6})?\\b", PHONE_BEFORE, 0.75, gate=Gate(digits=(7, 1 << 30)), ignore_case=True),
+        ),
         against=("phone service", "country code", "phone type", "extension"),
     ),
     Detector(

@@ -89,7 +89,7 @@ FINANCE: tuple[Detector, ...] = (
         searches=(Search("\\b(?:[13][1-9a-km-zA-HJ-NP-Z]{25,34}|bc1[0-9a-z]{25,62}|0x[0-9a-fA-F]{40})\\b", "", 0.9, gate=Gate(26)),),
     ),
     patterned(
-        "SALARY", MONEY, ("salary", "wage", "annual salary", "base salary", "monthly income", "annual income", "yearly income", "gehalt", "salaire", "salario", "sueldo", "lohn", "pay rate", "hourly rate", "compensation"),
+        "SALARY", MONEY, ("salary", "wage", "annual salary", "base salary", "monthly income", "annual income", "yearly income", "gehalt", "salaire", "salario", "sueldo", "lohn", "compensation"),
         shaped("89900", "salary"), 900, weak=True, gate=Gate(1, 24, digits=(1, 20)), reads=("text", "number"), against=("hike", "percent", "band", "grade"),
     ),
 )  # fmt: skip

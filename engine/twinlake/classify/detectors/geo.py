@@ -79,7 +79,7 @@ FLOAT = ("text", "number")
 GEO: tuple[Detector, ...] = (
     Detector(
         "ADDRESS", match_address, ("full address", "address", "mailing address", "postal address", "billing address", "shipping address", "anschrift", "adresse complete", "complete address", "home address", "residential address", "location address"), "pattern",
-        fake_address, 10**8, alone=match_address, gate=Gate(12, 400, digits=(2, 40), letters=(4, 400)), against=("email", "e mail", "mail address", "ip", "mac", "web", "url"),
+        fake_address, 10**8, alone=match_address, gate=Gate(12, 400, digits=(2, 40), letters=(4, 400), some=",\n"), against=("email", "e mail", "mail address", "ip", "mac", "web", "url"),
     ),
     Detector("COUNTY", _county, ("county", "county name", "parish", "landkreis", "kreis", "comte", "condado", "contea"), "weak", fake_county, 1800, gate=Gate(2, 60), shape=lambda values: matches(values, "[\\pL .'-]{3,40}"), shape_least=0.1),
     Detector("LOCATION", match_location, ("location", "place", "gpe", "locality", "whereabouts", "standort", "lieu", "lugar", "ubicacion", "luogo", "hometown", "geo location", "geolocation", "birth place", "birthplace", "place of residence"), "weak", fake_city, 140, gate=Gate(2, 120), against=("location id", "location code")),

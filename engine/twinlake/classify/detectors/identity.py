@@ -91,7 +91,7 @@ IDENTITY: tuple[Detector, ...] = (
     ),
     Detector(
         "USER_NAME", match_username, ("user name", "username", "user", "login", "login name", "login id", "user login", "screen name", "nick", "nickname", "benutzername", "benutzer", "nom d utilisateur", "identifiant", "usuario", "nombre de usuario", "utente", "nome utente", "gebruikersnaam", "userid", "account name", "display name"), "weak",
-        fake_username, 10**8, gate=Gate(3, 80, letters=(1, 1 << 30), spaces=(0, 0)), against=("last login", "login count", "login date", "logins", "user agent", "user type"), rule="codes",
+        fake_username, 10**8, alone=lambda values: matches(values, "[A-Za-z]?[a-z]{2,}[a-z._-]*[0-9]{0,6}"), gate=Gate(3, 80, letters=(1, 1 << 30), spaces=(0, 0)), against=("last login", "login count", "login date", "logins", "user agent", "user type"), rule="codes",
     ),
     Detector(
         "SOCIAL_HANDLE", match_handle, ("handle", "twitter", "twitter handle", "instagram", "instagram handle", "facebook", "facebook id", "linkedin", "social handle", "social media", "tiktok", "snapchat", "telegram", "skype", "skype id", "github", "social", "x handle"), "pattern",

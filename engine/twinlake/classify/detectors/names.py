@@ -42,6 +42,9 @@ GENDERS = pa.array(
 )
 
 
+HEADS = pa.array(
+    listed("mr mrs ms miss dr prof professor sir madam herr frau mme mlle sr sra senor senora rev don dona mr. mrs. ms. dr. prof. sr. sra. rev. mme.")
+)
 SPACE = 1 << MARKS.index(" ")
 SPLIT = SPACE | 1 << MARKS.index("-")
 WORDS = Gate(2, 120, digits=(0, 0))
@@ -72,7 +75,8 @@ def match_last_name(values: pa.StringArray) -> Mask:
 def match_last_name_alone(values: pa.StringArray) -> Mask:
     """As `match_last_name`, but for words of the language that are names too (White, Price)."""
     text = plain_of(values)
-    return where(values, ~known(text, common_words) & ~known(text, rather_first), match_last_name)
+    single = ~has(values, SPACE) | where(text, has(text, SPACE), lambda some: matches(some, f"(?:{PARTICLE} +)+\\S+"))
+    return where(values, single & ~known(text, common_words) & ~known(text, rather_first), match_last_name)
 
 
 def _is_double_last(text: pa.StringArray) -> Mask:
@@ -90,7 +94,7 @@ def _split(text: pa.StringArray, marks: int, test: Match) -> Mask:
 
 def match_person(values: pa.StringArray) -> Mask:
     """Two to four words (after titles) of which the first is a first name and the last looks like a last name."""
-    return where(values, has(values, SPACE), _is_person)
+    return where(values, where(values, has(values, SPACE), _may_be_person), _is_person)
 
 
 def match_person_alone(values: pa.StringArray) -> Mask:
@@ -101,7 +105,14 @@ def match_person_alone(values: pa.StringArray) -> Mask:
         named = known(last, last_names) & ~known(last, common_words)
         return _is_person(some) & (named | matches(some, ".* \\p{Lu}\\.? .*"))
 
-    return where(values, has(values, SPACE), both)
+    return where(values, where(values, has(values, SPACE), _may_be_person), both)
+
+
+def _may_be_person(values: pa.StringArray) -> Mask:
+    """The first word is a first name or a title, or a comma tells that the last name comes first."""
+    text = plain_of(values)
+    head = pc.replace_substring_regex(text, pattern="[ -].*$", replacement="")
+    return known(head, first_names) | is_in(head, HEADS) | has(text, 1 << MARKS.index(","))
 
 
 def _is_person(values: pa.StringArray) -> Mask:

@@ -13,12 +13,12 @@ from twinlake.classify.vocabulary import (
     EDUCATION, EMPLOYMENT, MARITAL, POLITICAL, RACES, RELIGIONS, SEXUALITIES, TITLES, languages, nationalities,
 )  # fmt: skip
 
-WORDS = Gate(1, 80)
+WORDS = Gate(1, 80, digits=(0, 4))
 
 
 def _status(entity: str, words: pa.StringArray, headers: tuple[str, ...], shown: pa.StringArray, **more: object) -> Detector:
     lone = bool(more.pop("alone", False))
-    return listed_words(entity, lambda: words, headers, chosen(shown, entity.lower()), len(shown), alone=lone, gate=WORDS, rule="few", **more)  # type: ignore[arg-type]
+    return listed_words(entity, lambda: words, headers, chosen(shown, entity.lower()), len(shown), alone=lone, open_words=OPEN_WORDS, gate=WORDS, rule="few", **more)  # type: ignore[arg-type]
 
 
 def match_age(values: pa.StringArray) -> Mask:
@@ -33,6 +33,18 @@ def match_race(values: pa.StringArray) -> Mask:
     return is_in(text, RACES) | is_in(pa.compute.utf8_trim_whitespace(first), RACES)
 
 
+def match_race_alone(values: pa.StringArray) -> Mask:
+    """As `match_race`, but for words that are colours, countries' peoples or answers to any question."""
+    return match_race(values) & ~is_in(plain_array(values), OPEN_WORDS)
+
+
+OPEN_WORDS = pa.array(
+    ["white", "black", "other", "unknown", "none", "indian", "chinese", "native", "mixed", "refused", "blanco", "negro", "blanc", "noir", "weiss", "schwarz",
+     "single", "s", "m", "d", "w", "student", "contract", "temporary", "intern", "permanent", "casual", "seasonal", "private", "disabled", "military", "terminated",
+     "certificate", "diploma", "ma", "ms", "ba", "bs", "md", "jd", "cap", "eso", "fp", "bac", "primary", "secondary", "graduate", "professional", "promotion", "doctor", "master", "university",
+     "spiritual", "orthodox", "secular", "rk", "ev", "straight", "bi", "m", "fr", "pan", "hr", "left", "right", "center", "centre", "green", "independent", "moderate"]
+)
+"""Words that say nothing without a header; a column of few values needs others besides."""
 PEOPLE: tuple[Detector, ...] = (
     Detector(
         "AGE", match_age, ("age", "age years", "age in years", "patient age", "customer age", "alter", "edad", "eta", "idade", "leeftijd", "current age", "age at diagnosis"), "weak",
@@ -43,11 +55,11 @@ PEOPLE: tuple[Detector, ...] = (
     ),
     Detector(
         "RACE", match_race, ("race", "ethnicity", "ethnic group", "ethnic", "ethnic origin", "race ethnicity", "raza", "etnia", "ethnie", "ethnische herkunft"), "weak",
-        chosen(pa.array(["White", "Black", "Asian", "Hispanic", "Native American", "Pacific Islander", "Multiracial"]), "race"), 7, gate=WORDS,
-        alone=match_race, rule="few", against=("race date", "race time", "race id", "race result"),
+        chosen(pa.array(["White", "Black", "Asian", "Hispanic", "Native American", "Pacific Islander", "Multiracial"]), "race"), 7, gate=Gate(3, 60, digits=(0, 0)),
+        alone=match_race_alone, rule="few", against=("race date", "race time", "race id", "race result"),
     ),
     listed_words("NATIONALITY", nationalities, ("nationality", "citizenship", "nationalitat", "staatsangehorigkeit", "nationalite", "nacionalidad", "nazionalita", "norp", "citizen of", "nationalities"),
-                 chosen(pa.array(["American", "British", "Canadian", "French", "German", "Italian", "Spanish"]), "nationality"), 7, alone=True, gate=WORDS, rule="few"),
+                 chosen(pa.array(["American", "British", "Canadian", "French", "German", "Italian", "Spanish"]), "nationality"), 7, gate=WORDS),
     _status("RELIGION", RELIGIONS, ("religion", "religious belief", "faith", "denomination", "konfession", "culte", "religione", "religious affiliation"), pa.array(["Christian", "Muslim", "Hindu", "Buddhist", "Jewish", "Sikh"]), alone=True),
     _status("POLITICAL_VIEW", POLITICAL, ("political view", "political views", "politics", "political party", "party affiliation", "political affiliation", "party", "partei"), pa.array(["Conservative", "Liberal", "Moderate", "Independent"]), against=("third party", "party size")),
     _status("SEXUALITY", SEXUALITIES, ("sexuality", "sexual orientation", "orientation", "sexuelle orientierung", "orientation sexuelle", "orientacion sexual"), pa.array(["Heterosexual", "Homosexual", "Bisexual", "Asexual"]), alone=True),

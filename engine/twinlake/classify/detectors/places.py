@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.fakes import Ints, digits, draw, joined, pick
 from twinlake.classify.detectors.names import WORDS
-from twinlake.classify.features import MARKS, Gate
+from twinlake.classify.features import DIGIT, MARKS, Gate
 from twinlake.classify.lexicon import features_of, has, known, plain_of, where
 from twinlake.classify.text import listed
 from twinlake.classify.words import cities, common_words, countries, country_codes, shipped, state_codes, states
@@ -42,6 +42,7 @@ POSTAL = (
     "|[a-z]{1,3}-? ?[0-9]{3,6}|[0-9]{2} ?[0-9]{3}"  # LV-1010, D-80331, S-958 22
     "|[a-z]-[0-9]{3} [0-9]{2}"
 )
+GAP = 1 << MARKS.index(" ") | 1 << MARKS.index("\n")
 POSTAL_ALONE = (
     "(?i:[a-z][0-9][a-z] ?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? [0-9][a-z]{2}|[0-9]{4} [a-z]{2}|[0-9]{5}-[0-9]{4}|[0-9]{5}-[0-9]{3}"
     "|[0-9]{4}-[0-9]{3}|[0-9]{2}-[0-9]{3}|(?:lv|lt|d|a|ch|f|s|fi|l|b|md|az)-? ?[0-9]{4,5})|[0-9]{3} [0-9]{2}"
@@ -66,6 +67,11 @@ KINDS = pa.array(
 
 def match_street(values: pa.StringArray) -> Mask:
     """A number and a word with a street word between, before or after them, or a post office box."""
+    may = has(values, DIGIT) & has(values, GAP)
+    return where(values, may, _is_street)
+
+
+def _is_street(values: pa.StringArray) -> Mask:
     text = plain_of(values)
     numbered = matches(text, NUMBERED) & matches(text, f"(?:.*[ ,.0-9])?(?:{STREET_WORD})(?:[ ,.0-9\\n].*)?")
     return (numbered | matches(text, BOX)) & matches(text, ".{6,200}")
@@ -215,6 +221,7 @@ PLACES = (
         9899 * len(STREETS) * len(KINDS),
         alone=match_street,
         gate=Gate(5, 300, letters=(1, 300)),
+        bare_gate=Gate(6, 300, digits=(1, 300), letters=(1, 300), some=" \n"),
         shape=match_street_shape,
         against=("email", "e mail", "mail", "ip", "mac", "web", "url"),
     ),
