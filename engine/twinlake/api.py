@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twinlake.evaluate.results import RunResult
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "run", "transform"]
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "restore", "run", "transform"]
 
 
 def run(
@@ -62,9 +62,22 @@ def classify(df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, D
     return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})})
 
 
-def plan(profile: Profile, labels: Labels, policy: Policy | Mapping[str, Any] | str | Path | None = None) -> Plan:
-    """What happens to each column. `policy`: rules, a YAML file, or None for the built-in policy."""
-    return make_plan(profile, labels, policy if isinstance(policy, Policy) else load_policy(policy))
+def plan(
+    profile: Profile,
+    labels: Labels,
+    policy: Policy | Mapping[str, Any] | str | Path | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
+) -> Plan:
+    """What happens to each column. `policy`: rules, a YAML file, a ready one's name such as `gdpr`, or None for the
+    default. `tags`: column -> its tags, for rules that select by tag."""
+    return make_plan(profile, labels, policy if isinstance(policy, Policy) else load_policy(policy), tags=tags)
+
+
+def restore(df: DataFrame, plan: Plan, keys: Mapping[str, str] | Keyring) -> DataFrame:
+    """`df`, protected by `plan`, with what was encrypted turned back; lazy. Errors: KeyReferenceError without the keys."""
+    from twinlake.transform.restore import restore_plan
+
+    return restore_plan(df, plan, keys if isinstance(keys, Keyring) else resolve_keys(keys))
 
 
 def transform(df: DataFrame, plan: Plan, keys: Mapping[str, str] | Keyring | None = None) -> DataFrame:

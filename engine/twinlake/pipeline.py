@@ -35,14 +35,14 @@ from twinlake.tables.source import (
 from twinlake.tables.split import Split, split_of
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
 from twinlake.train.fit import train_run
-from twinlake.transform.plan import Plan, make_plan
+from twinlake.transform.plan import Plan, make_plan, plan_diff, tags_of
 from twinlake.transform.policy import load_policy, policy_text
 from twinlake.transform.protect import protect_run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["STAGES", "RunResult", "describe", "run", "verify"]
+__all__ = ["STAGES", "RunResult", "describe", "dry_run", "run", "verify"]
 
 
 @dataclass
@@ -81,8 +81,7 @@ def classify(run: Run) -> str:
 
 def plan(run: Run) -> str:
     """plan.yaml: what happens to each column; may be edited by hand before going on."""
-    labels = Labels.from_json((run.folder / "labels.json").read_text(encoding="utf-8"))
-    made = make_plan(_profile(run), labels, load_policy(run.config.policy))
+    made = _made_plan(run.folder, run.config)
     write_text(run.folder / "plan.yaml", made.to_yaml())
     changed = [c.name for c in made.columns if c.transform != "keep"]
     return f"{len(changed)} of {len(made.columns)} columns are transformed"
@@ -91,7 +90,9 @@ def plan(run: Run) -> str:
 def transform(run: Run) -> str:
     """protected/ and private/holdout/: the plan applied to train and holdout rows."""
     holdout = open_holdout(run.spark, run.config.holdout, run.source)
-    train, held_out = protect_run(run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress)
+    train, held_out = protect_run(
+        run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress, run.config.run.resume
+    )
     return f"{train:,} train rows, {held_out:,} held out"
 
 
@@ -123,6 +124,12 @@ def report(run: Run) -> str:
 
 def _profile(run: Run) -> Profile:
     return Profile.from_json((run.folder / "profile.json").read_text(encoding="utf-8"))
+
+
+def _made_plan(folder: RunFolder, config: Config) -> Plan:
+    labels = Labels.from_json((folder / "labels.json").read_text(encoding="utf-8"))
+    profile = Profile.from_json((folder / "profile.json").read_text(encoding="utf-8"))
+    return make_plan(profile, labels, load_policy(config.policy), tags=folder.state().get("tags"))
 
 
 def _plan(run: Run) -> Plan:
@@ -176,6 +183,7 @@ def run(config: Config, spark: SparkSession | None = None, progress: Progress | 
                 source = open_source(own, config.source)
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
+                folder.update(tags=tags_of({f.name: f.metadata for f in source.df.schema.fields}))
                 status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source), progress)
         finally:
             stop_session(own)
@@ -183,3 +191,12 @@ def run(config: Config, spark: SparkSession | None = None, progress: Progress | 
         if last == "report" and not config.run.keep_private:
             folder.drop_private()
         return result_of(folder, status)
+
+
+def dry_run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None) -> str:
+    """What `plan` would decide, as a diff from the run's plan.yaml, or from the table as it is. Writes no plan."""
+    run(config, spark, progress, last="classify")
+    folder = open_folder(config.run.dir or f"runs/{config.run.name or default_name(config.source)}")
+    file = folder / "plan.yaml"
+    old = Plan.from_yaml(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
+    return plan_diff(old, _made_plan(folder, config))

@@ -149,7 +149,8 @@ class Config(Section):
     holdout: HoldoutConfig = HoldoutConfig()
     classify: ClassifyConfig = ClassifyConfig()
     policy: str | dict[str, Any] | None = Field(
-        None, description="Policy file, or its content; default: the built-in one."
+        None,
+        description="Policy: default, gdpr, hipaa_safe_harbor, pci, strict, reversible, a file, or its content.",
     )
     keys: dict[str, str] = Field(
         {}, description="Key references: env:NAME, file:path or secret://scope/key. Never a key."

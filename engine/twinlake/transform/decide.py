@@ -81,12 +81,12 @@ def decide(
 def _by_rule(column: ColumnProfile, rule: Rule, context: Context) -> ColumnPlan:
     reason = f"{context.entity or column.kind}, {rule.at}"
     obstacle = None
-    for step in rule.chain:
+    for number, step in enumerate(rule.chain):
         obstacle = obstacle_of(step, column, context, named=rule.selector == "column")
         if obstacle is None:
             if step.transform == "redact" and not column.nullable and not is_scalar(column.type):
                 return _closed(column, context, reason)
-            tried = "" if step is rule.chain[0] else f" ({rule.chain[0].transform} can't work here)"
+            tried = f" ({rule.transform} can't work here)" if number else ""
             parameters = _resolved(step, context)
             warning = _warning(step, column, context)
             return _planned(column, context, context.known[step.transform], parameters, f"{reason}{tried}{warning}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinlake.classify.entities import ENTITIES
 from twinlake.core.errors import PolicyError
@@ -26,7 +26,7 @@ from twinlake.transform.transforms.fake import all_detectors
 if TYPE_CHECKING:
     from twinlake.classify.labels import Labels
 
-__all__ = ["ColumnPlan", "Plan", "Synthesis", "make_plan", "plan_diff"]
+__all__ = ["ColumnPlan", "Plan", "Synthesis", "make_plan", "plan_diff", "tags_of"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,12 @@ def make_plan(
         raise PolicyError("the plan drops every column, so there is no table left; keep at least one")
     check_reads(columns, known, policy.name)
     return Plan(tuple(columns), policy.name)
+
+
+def tags_of(metadata: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Column -> its tags, from the `tags` in each column's metadata: a list of names, or names with values."""
+    found = {name: fields.get("tags") for name, fields in metadata.items()}
+    return {name: tuple(map(str, tags)) for name, tags in found.items() if isinstance(tags, list | dict) and tags}
 
 
 def plan_diff(old: Plan | None, new: Plan) -> str:

@@ -8,6 +8,7 @@ hashed, redacted or shifted stays as it is.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -100,9 +101,13 @@ def count_foreign(df: DataFrame, column: str) -> int:
     return int(df.where(cell.isNotNull() & (cell != "") & ~cell.rlike(CIPHERTEXT)).count())
 
 
-def restore_run(run_dir: Path, out: Path, references: Mapping[str, str], spark: SparkSession) -> tuple[int, list[str]]:
+def restore_run(
+    run_dir: Path, out: Path, references: Mapping[str, str], spark: SparkSession | None = None
+) -> tuple[int, list[str]]:
     """Restores the protected rows of a run into a new Parquet folder `out`, mode 0700. Returns the number of rows and the
-    restored columns. Errors: the tree of core/errors.py; nothing is written unless every key is at hand.
+    restored columns. `spark`: the session to use, else the active one or one for this call.
+
+    Errors: the tree of core/errors.py. Nothing is written unless every key is at hand, and nothing stays after a failure.
     """
     plan_path = run_dir / "plan.yaml"
     if not plan_path.is_file() or not (run_dir / "protected").is_dir():
@@ -115,21 +120,39 @@ def restore_run(run_dir: Path, out: Path, references: Mapping[str, str], spark: 
     keys = resolve_keys(references)
     _check_out(run_dir, out)
     from twinlake.tables.parts import part_files, verify_folder
+    from twinlake.tables.session import open_session, stop_session
+    from twinlake.tables.source import spark_errors
 
     if damaged := verify_folder(run_dir / "protected"):
         raise DataError(f"{len(damaged)} parts of the protected table are damaged or missing; run `twinlake transform` again")
-    df = spark.read.parquet(*part_files(run_dir / "protected"))
-    restored = restore_plan(df, plan, keys)
+    for column in plan.kept:
+        for name in column.keys(TRANSFORMS) if reversible(column) else ():
+            keys[name]  # before a session starts
+    own = spark or open_session()
     try:
-        out.mkdir(mode=0o700)
-        os.chmod(out, 0o700)
+        with spark_errors("restore"):
+            restored = restore_plan(own.read.parquet(*part_files(run_dir / "protected")), plan, keys)
+            _write(restored, out)
+            rows = int(own.read.parquet(str(out)).count())
+    finally:
+        stop_session(own)
+    return rows, [column.name for column in plan.kept if reversible(column)]
+
+
+def _write(restored: DataFrame, out: Path) -> None:
+    """The rows as Parquet in `out`, which others can't look into, not even while it is written."""
+    staging = out.with_name(f".{out.name}.restoring")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700)
     except OSError as error:
-        raise CommitError(f"can't write {escaped(str(out))}: {error.strerror}") from None
-    # ours and empty: it was made just now
-    restored.write.mode("overwrite").parquet(str(out))
-    os.chmod(out, 0o700)
-    names = [column.name for column in plan.kept if reversible(column)]
-    return int(spark.read.parquet(str(out)).count()), names
+        raise CommitError(f"can't write {escaped(str(out))}: {error.strerror}; choose another folder") from None
+    try:
+        restored.write.parquet(str(staging / "rows"))
+        os.chmod(staging / "rows", 0o700)
+        (staging / "rows").rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _check_out(run_dir: Path, out: Path) -> None:
