@@ -32,10 +32,14 @@ __all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "restore",
 
 
 def run(
-    config: Config | Mapping[str, Any] | str | Path, spark: SparkSession | None = None, progress: Progress | None = None
+    config: Config | Mapping[str, Any] | str | Path,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+    detectors: Mapping[str, Detector] | None = None,
 ) -> RunResult:
     """Makes a twin: the whole line. `config` is a Config, a dict of its keys, or the path of a YAML file.
 
+    `detectors` are added to the built-in ones, by entity.
     Errors: the tree of twinlake.core.errors.
     """
     from twinlake import pipeline
@@ -45,9 +49,9 @@ def run(
     elif not isinstance(config, Config):
         config = load_config(base=dict(config))
     if progress is not None:
-        return pipeline.run(config, spark, progress)
+        return pipeline.run(config, spark, progress, detectors=detectors)
     with opened() as shown:
-        return pipeline.run(config, spark, shown)
+        return pipeline.run(config, spark, shown, detectors=detectors)
 
 
 def profile(df: DataFrame, min_people: int = 10) -> Profile:
@@ -55,11 +59,13 @@ def profile(df: DataFrame, min_people: int = 10) -> Profile:
     return profile_table(_checked(df), None, min_people)
 
 
-def classify(df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, Detector] | None = None) -> Labels:
-    """Which personal data each column holds. `detectors` are added to the built-in ones."""
+def classify(
+    df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, Detector] | None = None, full_scan: bool = False
+) -> Labels:
+    """Which personal data each column holds. `detectors` are added to the built-in ones; `full_scan` looks at all rows."""
     from twinlake.classify.detectors import DETECTORS
 
-    return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})})
+    return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})}, full_scan=full_scan)
 
 
 def plan(

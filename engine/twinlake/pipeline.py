@@ -6,10 +6,14 @@ each stage reads and writes, is the table `LINE` at the end. `run` is the whole 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from twinlake.classify.catalog import catalog_script
 from twinlake.classify.classify import classify_table
+from twinlake.classify.custom import with_custom, with_names
+from twinlake.classify.detector import Detector
 from twinlake.classify.labels import Labels
 from twinlake.core.config import Config, config_hash
 from twinlake.core.progress import Progress, Silent
@@ -54,6 +58,7 @@ class Run:
     progress: Progress
     spark: SparkSession
     source: Source
+    detectors: Mapping[str, Detector] | None = None
 
     @property
     def split(self) -> Split:
@@ -71,10 +76,13 @@ def profile(run: Run) -> str:
 
 
 def classify(run: Run) -> str:
-    """labels.json: which personal data each column holds."""
+    """labels.json: which personal data each column holds; labels.sql: tags and masks to review."""
     kinds: dict[str, str] = {c.name: c.kind for c in _profile(run).columns}
-    labels = classify_table(run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds)
+    chosen, seed = run.config.classify, derive(run.config.run.seed, "classify")
+    detectors = with_custom(chosen.detectors, run.detectors)
+    labels = classify_table(run.source.df, chosen.sample_rows, seed, kinds, detectors, chosen.full_scan)
     write_text(run.folder / "labels.json", labels.to_json())
+    write_text(run.folder / "labels.sql", catalog_script(labels, run.config.source.table))
     found = [f"{c.name}: {c.entity}" for c in labels.columns if c.entity]
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "") or "no personal data found"
 
@@ -143,7 +151,7 @@ LINE: tuple[Stage[Run], ...] = (
     Stage("profile", profile,
           lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people],
           (), ("profile.json",)),
-    Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json",)),
+    Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json", "labels.sql")),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
     Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
           ("plan.yaml",), ("protected", "private/holdout")),
@@ -162,13 +170,22 @@ LINE: tuple[Stage[Run], ...] = (
 STAGES = tuple(stage.name for stage in LINE)
 
 
-def run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report") -> RunResult:
+def run(
+    config: Config,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+    last: str = "report",
+    detectors: Mapping[str, Detector] | None = None,
+) -> RunResult:
     """Runs the line up to `last`, skipping stages that are done for the same config, source and artifacts.
 
     `spark`: the session to use (classic or Connect, its settings stay); else the active one or a local one for this run.
+    `detectors`: added to the built-in ones, by entity.
     Errors: the tree of core/errors.py. After the whole line everything private is removed unless run.keep_private.
     """
     progress = progress or Silent()
+    if detectors:
+        config = with_names(config, detectors)
     folder = open_folder(config.run.dir or f"runs/{config.run.name or default_name(config.source)}")
     check_request(config, folder.root)
     stages = LINE[: STAGES.index(last) + 1]
@@ -184,7 +201,7 @@ def run(config: Config, spark: SparkSession | None = None, progress: Progress | 
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 folder.update(tags=tags_of({f.name: f.metadata for f in source.df.schema.fields}))
-                status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source), progress)
+                status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source, detectors), progress)
         finally:
             stop_session(own)
         record_texts(folder)

@@ -15,7 +15,7 @@ MONEY = "[$€£]? ?-?[0-9]{1,3}(?:[,. ']?[0-9]{3})*(?:[.,][0-9]{1,2})? ?(?:[$�
 
 def valid_bic(value: str) -> bool:
     """ISO 9362 by python-stdnum, with a country that exists."""
-    return valid_by("iso9362")(value) and value[4:6].upper() in _countries()
+    return valid_by("bic")(value) and value[4:6].upper() in _countries()
 
 
 def valid_crypto(value: str) -> bool:

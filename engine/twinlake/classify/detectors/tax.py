@@ -90,7 +90,8 @@ GENERAL_ID = "[a-z]{0,3}[- ]?[0-9](?:[-. /]?[0-9a-z]){4,17}"
 
 def match_general(values: pa.StringArray) -> Mask:
     """Five digits and more, letters among them: says nothing without a header."""
-    return matches(values, GENERAL_ID, ignore_case=True) & matches(values, "(?:[^0-9]*[0-9]){5}.*")
+    shape = matches(values, GENERAL_ID, ignore_case=True) & matches(values, "(?:[^0-9]*[0-9]){5}.*")
+    return shape & ~matches(values, "[0-9]+[.][0-9]{1,2}")  # a price
 
 
 def match_nino(values: pa.StringArray) -> Mask:
