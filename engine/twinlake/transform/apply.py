@@ -148,7 +148,12 @@ def batch_function(steps: Sequence[Step], keys: Keyring) -> BatchFunction:
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield transform_batch(batch, steps, keys)
+            try:
+                out = transform_batch(batch, steps, keys)
+            except DataError as error:
+                # the mark by which the driver knows a message of ours, free of values, among Spark's own text
+                raise RuntimeError(f"twinlake-error: {error}") from None
+            yield out
 
     return run
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.seeds import mix
+from twinlake.transform.transforms.masks import mapped
 
 Bytes = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
@@ -44,8 +45,11 @@ def poured(values: pa.Array, fakes: pa.Array, keys: UInt64, allowed: str, open_:
     if not len(at):
         return fakes
     source = values.take(pa.array(at))
-    shapes = pc.replace_substring_regex(source, f"[{open_}]", "\x01").dictionary_encode()
-    plain = pc.replace_substring_regex(fakes.take(pa.array(at)), f"[^{open_}]", "")
+    marked = mapped(source, _TABLES[open_])
+    if marked is None:
+        return fakes
+    shapes, plain = marked.dictionary_encode(), fakes.take(pa.array(at))
+    drawn_all = _only_open(plain, open_)
     codes = shapes.indices.to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(shapes.dictionary) + 1))
@@ -54,7 +58,8 @@ def poured(values: pa.Array, fakes: pa.Array, keys: UInt64, allowed: str, open_:
     for number in range(len(shapes.dictionary)):
         mine = order[bounds[number] : bounds[number + 1]]
         shape = _matrix(shapes.dictionary.slice(number, 1))
-        letters, drawn = _matrix(source.take(pa.array(mine))), _matrix(plain.take(pa.array(mine)))
+        letters = _matrix(source.take(pa.array(mine)))
+        drawn = _only_open(plain.take(pa.array(mine)), open_) if drawn_all is None else drawn_all[mine]
         if shape is None or letters is None or drawn is None:
             continue
         holes = np.flatnonzero(shape[0] == 1)
@@ -67,6 +72,25 @@ def poured(values: pa.Array, fakes: pa.Array, keys: UInt64, allowed: str, open_:
         rows[at[mine]] = made + np.arange(len(mine))
         made += len(mine)
     return pa.concat_arrays(pieces).take(pa.array(rows))
+
+
+def _only_open(fakes: pa.Array, open_: str) -> Bytes | None:
+    """The characters of class `open_` in each text: uint8 [n, count]; None if counts differ."""
+    matrix = _matrix(fakes)
+    if matrix is not None:
+        holes = _TABLES[open_][matrix] == 1
+        if (holes == holes[0]).all():  # one layout, as most fakes have
+            return np.ascontiguousarray(matrix[:, holes[0]])
+    return _matrix(pc.replace_substring_regex(fakes, f"[^{open_}]", ""))
+
+
+def _marks(open_: str) -> Bytes:
+    table = np.arange(256, dtype=np.uint8)
+    table[[code for code in range(128) if re.match(f"[{open_}]", chr(code))]] = 1
+    return table
+
+
+_TABLES = {open_: _marks(open_) for open_ in ("0-9", "A-Za-z0-9", "0-9A-Fa-f")}
 
 
 def _phone(values: Bytes, drawn: Bytes, keys: UInt64) -> Bytes | None:

@@ -55,9 +55,8 @@ def masked(array: pa.Array, mask: Mask) -> pa.Array:
 
 
 def _hidden(array: pa.Array, char: str) -> pa.Array:
-    data, first, last = _bytes_of(array)
-    if char.isascii() and not np.any(data[first:last] & 0x80):
-        return with_bytes(array, _table(ord(char))[data])
+    if char.isascii() and (written := mapped(array, _table(ord(char)))) is not None:
+        return written
     # a backslash in the replacement text would start a group reference
     return pc.replace_substring_regex(array, _HIDDEN_CLASS, char.replace("\\", "\\\\"))
 
@@ -85,21 +84,16 @@ def _table(char: int) -> Bytes:
     return table
 
 
-def _bytes_of(array: pa.Array) -> tuple[Bytes, int, int]:
-    """The text buffer of a string array, and where its own bytes begin and end in it."""
+def mapped(array: pa.Array, table: Bytes) -> pa.Array | None:
+    """A string array with each byte replaced by its entry in `table` (uint8 [256]); None if it is not ASCII alone."""
     _, offsets, data = array.buffers()
     if offsets is None or data is None or len(array) == 0:
-        return np.empty(0, np.uint8), 0, 0
-    places = np.frombuffer(offsets, dtype=np.int32)
-    first, last = int(places[array.offset]), int(places[array.offset + len(array)])
-    return np.frombuffer(data, dtype=np.uint8), first, last
-
-
-def with_bytes(array: pa.Array, data: Bytes) -> pa.Array:
-    """`array` with its text buffer replaced by one of the same length."""
-    validity, offsets, old = array.buffers()
-    if old is None:
         return array
-    return pa.Array.from_buffers(
-        pa.string(), len(array), [validity, offsets, pa.py_buffer(data.tobytes())], array.null_count, array.offset
-    )
+    places = np.frombuffer(offsets, dtype=np.int32)[array.offset : array.offset + len(array) + 1]
+    own = np.frombuffer(data, dtype=np.uint8)[places[0] : places[-1]]
+    if len(own) and own.max() >= 0x80:
+        return None
+    # offsets from 0 on: a slice of a large array must not drag all of it along
+    buffers = [None, pa.py_buffer((places - places[0]).tobytes()), pa.py_buffer(table[own].tobytes())]
+    out = pa.Array.from_buffers(pa.string(), len(array), buffers)
+    return out if not array.null_count else pc.if_else(array.is_valid(), out, pa.scalar(None, pa.string()))
