@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 from twinlake.classify.build import checked, patterned
 from twinlake.classify.detector import Detector, Search
@@ -23,10 +24,12 @@ def valid_crypto(value: str) -> bool:
     return value.lower().startswith("0x") or valid_by("bitcoin")(value)
 
 
+@cache
 def _countries() -> frozenset[str]:
     from faker.providers.address import Provider
+    from phonenumbers import SUPPORTED_REGIONS
 
-    return frozenset([*Provider.alpha_2_country_codes, "XK"])
+    return frozenset([*Provider.alpha_2_country_codes, *SUPPORTED_REGIONS, "XK", "TF", "AQ"])
 
 
 def _bitcoin(body: str) -> str:

@@ -20,7 +20,7 @@ from twinlake.classify.words import shipped
 
 LAT = "[-+]?(?:[0-8]?[0-9](?:\\.[0-9]+)?|90(?:\\.0+)?)"
 LON = "[-+]?(?:1[0-7][0-9](?:\\.[0-9]+)?|[0-9]{1,2}(?:\\.[0-9]+)?|180(?:\\.0+)?)"
-DEGREES = "[0-9]{1,3}° ?[0-9]{1,2}['′] ?(?:[0-9]{1,2}(?:\\.[0-9]+)?[\"″] ?)?"
+DEGREES = "[0-9]{1,3}° ?[0-9]{1,2}['′] ?(?:[0-9]{1,2}(?:\\.[0-9]+)?(?:[\"″]|′′|'') ?)?"
 PAIR = f"[(\\[]? ?{LAT} ?[,; ] ?{LON} ?[)\\]]?|{DEGREES}[NS][, ]+{DEGREES}[EWO]|POINT ?\\( ?{LON} {LAT} ?\\)|geo:{LAT},{LON}"
 POSTED = "(?:[a-z]{2}[ ,.]+)?[0-9]{5}(?:-[0-9]{4})?|[a-z][0-9][a-z] ?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? ?[0-9][a-z]{2}|[0-9]{4,6}"
 
@@ -75,6 +75,7 @@ def _county(values: pa.StringArray) -> Mask:
     return is_in(bare, shipped("us_counties")) | matches(values, "(?:County |Co\\. )?[\\pL .'-]{2,40} ?(?:County|Parish|Kreis|Landkreis|shire)", ignore_case=True) | matches(values, "(?:Landkreis|Kreis|County|Co\\.) [\\pL .'-]{2,40}")
 
 
+OLC = "23456789CFGHJMPQRVWX"
 FLOAT = ("text", "number")
 GEO: tuple[Detector, ...] = (
     Detector(
@@ -90,7 +91,7 @@ GEO: tuple[Detector, ...] = (
         fake_coordinates, 10**12, alone=match_coordinates, gate=Gate(6, 80, digits=(3, 40)),
         searches=(Search(f"-?[0-9]{{1,2}}\\.[0-9]{{3,8}}, ?-?[0-9]{{1,3}}\\.[0-9]{{3,8}}", "(?:^|[^0-9.])", 0.8, gate=Gate(9, digits=(8, 1 << 30), needs=".,")),),
     ),
-    patterned("PLUS_CODE", "(?:[23456789CFGHJMPQRVWX]{4}|[23456789CFGHJMPQRVWX]{8})\\+[23456789CFGHJMPQRVWX]{2,3}(?: .{2,60})?", ("plus code", "google olc", "olc", "open location code"), chosen(pa.array(["8FVC9G8F+6W", "87G8P27V+8G", "9C3XGV00+Q2", "849VCWC8+R9", "7FG49Q00+QV", "6PH57VP3+PR", "8FW4V75V+8Q", "9F4MGC22+22"]), "olc"), 8, alone=True, gate=Gate(7, 80, needs="+"),
+    patterned("PLUS_CODE", "(?:[23456789CFGHJMPQRVWX]{4}|[23456789CFGHJMPQRVWX]{8})\\+[23456789CFGHJMPQRVWX]{2,3}(?: .{2,60})?", ("plus code", "google olc", "olc", "open location code"), chosen(pa.array([f"849VCWC8+{a}{b}" for a in OLC for b in OLC]), "olc"), 400, alone=True, gate=Gate(7, 80, needs="+"),
               searches=(Search("\\b(?:[23456789CFGHJMPQRVWX]{8}|[23456789CFGHJMPQRVWX]{4})\\+[23456789CFGHJMPQRVWX]{2,3}\\b", "", 0.8, gate=Gate(7, needs="+")),)),
     Detector(
         "DATE_TIME", lambda values: matches(values, BIRTH, ignore_case=True), ("hire date", "hired", "date of hire", "admission date", "admit date", "discharge date", "date of death", "death date", "date of admission", "date of discharge", "visit date", "appointment date", "appointment", "wedding date", "marriage date", "termination date", "deceased date", "date of service", "service date", "hiredate", "event date", "surgery date"), "weak",

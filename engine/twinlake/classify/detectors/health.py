@@ -75,7 +75,7 @@ HEALTH: tuple[Detector, ...] = (
     ),
     patterned(
         "ICD10_CODE", ICD10, ("icd10", "icd 10", "icd10 code", "icd 10 code", "icd10cm", "diagnosis code", "icd code", "icd", "diagnose", "diagnosis", "diag code", "dx", "dx code", "code cim", "cim10", "cie10"),
-        completed(shaped("E99.9", "icd10"), lambda t: "ACDEFGHIJKLM"[int(t[1]) + int(t[2]) % 3] + t[1:]), 3000, alone="[A-TV-Z][0-9][0-9AB]\\.[0-9A-Z]{1,4}",
+        completed(shaped("E99.9", "icd10"), lambda t: "ACDEFGHIJKLM"[int(t[1]) + int(t[2]) % 3] + t[1:]), 1000, alone="[A-TV-Z][0-9][0-9AB]\\.[0-9A-Z]{1,4}",
         gate=Gate(3, 8, digits=(1, 7), letters=(1, 5), spaces=(0, 0), ascii=True),
     ),
     patterned(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from twinlake.classify.detector import LONGEST_CHECKED, Detector, Fake, Mask, Search, matches, narrowed
 from twinlake.classify.drawn import completed, dated, ending, shaped
@@ -46,6 +47,8 @@ class Scheme:
     """Whether the number is also written as digits alone, so that a column of whole numbers may hold it."""
     finish: Callable[[str], str] | None = None
     space: int = 10**7
+    loose: bool = False
+    """Whether separators may stand anywhere, as people group the number in many ways."""
 
 
 @cache
@@ -79,13 +82,14 @@ def detector_of(scheme: Scheme, general: tuple[str, ...]) -> Detector:
         return len(value) <= LONGEST_CHECKED and len(set(re.sub(r"\W", "", value))) > 2 and valid_by(scheme.module)(value)
 
     def match(values: pa.StringArray) -> Mask:
-        return narrowed(values, matches(values, scheme.spelled, ignore_case=True), check)
+        bare = pc.replace_substring_regex(values, "[ .,/-]", "") if scheme.loose else values
+        return narrowed(values, matches(bare, scheme.spelled, ignore_case=True), check)
 
     def alone(values: pa.StringArray) -> Mask:
         return narrowed(values, matches(values, scheme.alone or scheme.spelled, ignore_case=True), check)
 
     finish = scheme.finish or ending(lambda value: check(value), scheme.alphabet)
-    gate = Gate(scheme.least, scheme.most + 4, digits=(scheme.digits, 20), letters=(0, 10), ascii=True)
+    gate = Gate(scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=(0, 10), ascii=True)
     spelled = scheme.alone or scheme.spelled
     searches = [Search(f"\\b(?:{spelled})\\b", _before(scheme.headers), 0.92, gate=_long(gate), ignore_case=True)]
     if scheme.alone and scheme.alone != scheme.spelled or not scheme.bare:
@@ -163,7 +167,7 @@ SCHEMES = (
            least=13, digits=13, finish=by_digit("ro.cnp")),
     Scheme("BG_EGN", "bg.egn", "[0-9]{2}[0-5][0-9][0-3][0-9]{5}", ("egn", "edinen grazhdanski nomer"), dated("ymd", "egn", "999"),
            least=10, digits=10, finish=by_digit("bg.egn")),
-    Scheme("HR_OIB", "hr.oib", "(?:hr)?[0-9]{11}", ("oib", "osobni identifikacijski broj"), shaped("8999999999", "oib"), least=11,
+    Scheme("HR_OIB", "hr.oib", "(?:hr)?[0-9]{11}", ("oib", "osobni identifikacijski broj"), shaped("8999999999", "oib"), loose=True, least=11,
            digits=11),
     Scheme("TR_TCKN", "tr.tckimlik", "[1-9][0-9]{10}", ("tckn", "tc kimlik", "tc kimlik no", "kimlik no"),
            shaped("899999999", "tckn"), least=11, digits=11, finish=by_digit("tr.tckimlik", "calc_check_digits")),
@@ -178,7 +182,7 @@ SCHEMES = (
     Scheme("IN_AADHAAR", "in_.aadhaar", "[2-9][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}",
            ("aadhaar", "aadhar", "uidai", "aadhaar number", "aadhaar no"), shaped("3q899999999", "aadhaar"), least=12, digits=12),
     Scheme("TH_TNIN", "th.pin", "[1-8]-?[0-9]{4}-?[0-9]{5}-?[0-9]{2}-?[0-9]", ("thai id", "thai national id", "tnin"),
-           shaped("199999999999", "thpin"), least=13, most=17, digits=13, finish=by_digit("th.pin")),
+           shaped("199999999999", "thpin"), loose=True, least=13, most=17, digits=13, finish=by_digit("th.pin")),
     Scheme("MY_NRIC", "my.nric", "[0-9]{2}[01][0-9][0-3][0-9]-?[0-9]{2}-?[0-9]{4}", ("mykad", "nric", "malaysian id", "ic number"),
            dated("ymd", "mynric", "-14-9999"), least=12, digits=12, alone="[0-9]{6}-[0-9]{2}-[0-9]{4}", finish=str),
     Scheme("CL_RUT", "cl.rut", "[0-9]{1,2}[.]?[0-9]{3}[.]?[0-9]{3}-?[0-9k]", ("rut", "run", "rol unico tributario"),
