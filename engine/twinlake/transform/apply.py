@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 INTERNAL = "__twinlake_"
+MARK = "twinlake-error: "
+"""By this the driver knows a message of ours, free of values, among Spark's own text. It stands in no `raise` itself: the
+traceback shows that line first."""
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -151,8 +154,7 @@ def batch_function(steps: Sequence[Step], keys: Keyring) -> BatchFunction:
             try:
                 out = transform_batch(batch, steps, keys)
             except DataError as error:
-                # the mark by which the driver knows a message of ours, free of values, among Spark's own text
-                raise RuntimeError(f"twinlake-error: {error}") from None
+                raise RuntimeError(MARK + str(error)) from None
             yield out
 
     return run
