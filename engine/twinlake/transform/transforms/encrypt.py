@@ -16,7 +16,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -24,6 +26,7 @@ from twinlake.core.errors import DataError
 from twinlake.core.keys import DEFAULT_KEY, Keyring
 from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Parameter, Transform, domain_of
 from twinlake.transform.transforms.format_preserving import ALPHABETS, encrypt_format, restore_format
+from twinlake.transform.transforms.masks import mapped
 from twinlake.transform.transforms.values import from_canonical, is_scalar, is_text, per_distinct
 
 CIPHERTEXT = r"^[0-9a-f]{8}\.[A-Za-z0-9_-]{22,}$"
@@ -31,6 +34,8 @@ CIPHERTEXT = r"^[0-9a-f]{8}\.[A-Za-z0-9_-]{22,}$"
 _SHAPE = re.compile(CIPHERTEXT.encode())
 # one byte before every text: AES-SIV libraries refuse empty plaintexts, and a later version can tell itself apart
 _FORMAT = b"\x01"
+_URL_ALPHABET = np.arange(256, dtype=np.uint8)
+_URL_ALPHABET[[0x2B, 0x2F]] = [0x2D, 0x5F]  # + and / become - and _
 _NO_FF3 = "NIST SP 800-38G r1, second draft of February 2025, withdraws FF3 and FF3-1"
 
 
@@ -44,13 +49,17 @@ def encrypt(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, conte
         [domain_of(parameters, context).encode("utf-8", "surrogatepass")],
     )
     prefix, empty_too = key.key_id.encode() + b".", bool(parameters.get("encrypt_empty", False))
+    seal, written = cipher.encrypt, binascii.b2a_base64
 
-    def token(text: bytes) -> bytes:
-        if not text and not empty_too:
-            return b""
-        return prefix + base64.urlsafe_b64encode(cipher.encrypt(_FORMAT + text, tied)).rstrip(b"=")
+    def convert(texts: list[bytes]) -> pa.Array:
+        tokens = [
+            prefix + written(seal(_FORMAT + text, tied), newline=False) if text or empty_too else b"" for text in texts
+        ]
+        # from base64 to its URL alphabet for all of them at once
+        plain = pa.array(tokens, pa.binary()).cast(pa.string())
+        return pc.utf8_rtrim(mapped(plain, _URL_ALPHABET), "=")
 
-    return per_distinct(array, lambda texts: pa.array([token(text) for text in texts], pa.binary()).cast(pa.string()))
+    return per_distinct(array, convert)
 
 
 def restore(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:

@@ -216,6 +216,8 @@ def _padded(part: str, a: str, b: str) -> str:
 
 
 def _person(values: pa.Array, fakes: pa.Array, keys: UInt64) -> pa.Array:
+    if not pc.any(pc.match_substring(values, ",")).as_py():
+        return fakes
     turned = pc.replace_substring_regex(fakes, r"^(.*) (\S+)$", r"\2, \1")
     return pc.if_else(pc.match_substring_regex(values, r"^[^,]+, *[^,]+$"), turned, fakes)
 

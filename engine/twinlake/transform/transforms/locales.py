@@ -20,6 +20,7 @@ from twinlake.core.seeds import derive, mix
 
 UInt64 = npt.NDArray[np.uint64]
 _TOLD_BY = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "pt_BR", "nl_NL", "sv_SE", "pl_PL")
+_TITLES = r"(?:mrs?|ms|dr|prof|miss|herr|frau)\.? +"
 LOCALIZED = ("PERSON", "FIRST_NAME", "LAST_NAME", "CITY")
 """The entities whose fakes can be asked for in a locale."""
 
@@ -78,8 +79,11 @@ def gender_lists() -> tuple[pa.StringArray, pa.StringArray]:
 def gender_of(names: pa.StringArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """(female, male) by the first name of each value: `Ann Lee`, `Lee, Ann`, `Dr. Ann Lee`. Neither where unknown."""
     text = pc.utf8_lower(names)
-    text = pc.replace_substring_regex(text, r"^[^,]+, *", "")
-    text = pc.replace_substring_regex(text, r"^(?:(?:mrs?|ms|dr|prof|miss|herr|frau)\.? +)+", "")
+    # each pass over the text costs as much as drawing the surrogates, and most columns have neither commas nor titles
+    if pc.any(pc.match_substring(text, ",")).as_py():
+        text = pc.replace_substring_regex(text, r"^[^,]+, *", "")
+    if pc.any(pc.match_substring_regex(text, rf"^{_TITLES}")).as_py():
+        text = pc.replace_substring_regex(text, rf"^(?:{_TITLES})+", "")
     first = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"[\s-].*$", "")
     women, men = gender_lists()
     female, male = (pc.is_in(first, value_set=words).to_numpy(zero_copy_only=False) for words in (women, men))
