@@ -128,9 +128,12 @@ def spans(data: Path, ner: bool, wrong: bool) -> None:
     for i, record in enumerate(records):
         for span in record["spans"]:
             truth[span["entity_type"]].append((i, span["start_position"], span["end_position"]))
-    print(f"spans, {'with' if ner else 'without'} the NER extra; a find counts where it overlaps at least half of the union")
+    print(f"spans, {'with' if ner else 'without'} the NER extra; neighbours of one type are one, a find counts from half of the union")
+    whole = [record["full_text"] for record in records]
+    ours, truth = ({kind: merged(found, whole) for kind, found in some.items()} for some in (ours, truth))
     totals: dict[str, list[int]] = {}
     for kind in sorted(truth):
+        ours.setdefault(kind, [])
         hits = _matched(ours[kind], truth[kind])
         precision = _matched(truth[kind], ours[kind])
         totals[kind] = [hits, len(truth[kind]), precision, len(ours[kind])]
@@ -140,6 +143,17 @@ def spans(data: Path, ner: bool, wrong: bool) -> None:
     for name, kinds in (("patterned", PATTERNED), ("names and addresses", WORDED)):
         total = [sum(totals[k][i] for k in kinds if k in totals) for i in range(4)]
         print(f"  {name:20s} F1 {_f1(total):.3f}  recall {share(total[0], total[1])}  precision {share(total[2], total[3])}")
+
+
+def merged(found: list[tuple[int, int, int]], texts: list[str]) -> list[tuple[int, int, int]]:
+    """Finds of one type with nothing but spaces and commas between them, as one: an address is often labelled in pieces."""
+    out: list[tuple[int, int, int]] = []
+    for row, start, end in sorted(found):
+        if out and out[-1][0] == row and not texts[row][out[-1][2] : start].strip(" ,\n"):
+            out[-1] = (row, out[-1][1], max(end, out[-1][2]))
+        else:
+            out.append((row, start, end))
+    return out
 
 
 def _print_wrong(records: list[dict[str, str]], kind: str, ours: list[tuple[int, int, int]], truth: list[tuple[int, int, int]]) -> None:

@@ -66,7 +66,7 @@ class Folded:
     def characters(self, rows: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
         """Bytes of the folded texts as characters of the originals."""
         offsets, data = self.features.offsets, self.features.data
-        if len(data) == 0 or int(data.max()) < 128:
+        if not self.places and (len(data) == 0 or int(data.max()) < 128):
             return starts, ends
         begins = np.concatenate([[0], np.cumsum((data & 0xC0) != 0x80)])
         base = begins[offsets[rows]]
