@@ -40,7 +40,8 @@ SHAPES = {
     "phone": ["2", DIGITS[1:], DIGITS, "-", DIGITS[2:], DIGITS, DIGITS, "-", *[DIGITS] * 4],
 }
 """Nine columns of nothing personal and one of US phone numbers."""
-WORDS = "the order was late again and we could not reach anybody at the desk so please look into it for us soon".split()  # fmt: skip
+SENTENCE = "the order was late again and we could not reach anybody at the desk so please look into it for us soon"
+WORDS = SENTENCE.split()
 
 
 def cells(rows: int, random: np.random.Generator) -> dict[str, pa.StringArray]:
@@ -132,7 +133,8 @@ def main() -> None:
         some = texts.slice(0, args.presidio).to_pylist()
         theirs_texts = len(some) / spent(lambda: [analyze(text) for text in some])
         print(f"presidio, the same cells: {theirs:,.0f} per CPU second; ours is {ours / theirs:,.0f} times that")
-        print(f"presidio, the same texts: {theirs_texts:,.0f} per CPU second; ours is {ours_texts / theirs_texts:,.0f} times that")
+        print(f"presidio, the same texts: {theirs_texts:,.0f} per CPU second; ours is "
+            f"{ours_texts / theirs_texts:,.0f} times that")
 
 
 if __name__ == "__main__":

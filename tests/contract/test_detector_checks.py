@@ -86,9 +86,11 @@ def complement11(weights: tuple[int, ...], body: str) -> str | None:
 
 def vin(serial: str) -> str:
     text = "1HGBH41JX" + "MN" + serial[:6]
-    values = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))
+    values = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9),
+        strict=True))
     weights = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
-    rest = sum((values.get(ch) or int(ch) if ch in values or ch.isdigit() else 0) * w for ch, w in zip(text, weights, strict=True)) % 11
+    rest = sum((values.get(ch) or int(ch) if ch in values or ch.isdigit() else 0) * w for ch, w in zip(text, weights,
+        strict=True)) % 11
     return text[:8] + ("X" if rest == 10 else str(rest)) + text[9:]
 
 
@@ -120,23 +122,27 @@ MADE: dict[str, Callable[[int], str | None]] = {
     "BG_EGN": lambda i: ymd(i) + SERIALS[i][:3] + str(dot(ymd(i) + SERIALS[i][:3], (2, 4, 8, 5, 10, 9, 7, 3, 6)) % 11 % 10),
     "EE_IK": lambda i: estonian("3" + ymd(i) + SERIALS[i][:3]),
     "LT_ASMENS": lambda i: estonian("4" + ymd(i) + SERIALS[i][:3]),
-    "RO_CNP": lambda i: (b := "1" + ymd(i) + "40" + SERIALS[i][:3]) + str((lambda r: 1 if r == 10 else r)(dot(b, "279146358279") % 11)),
+    "RO_CNP": lambda i: (b := "1" + ymd(i) + "40" + SERIALS[i][:3]) + str(min(dot(b, "279146358279") % 11, 10)).replace("10",
+        "1"),
     "TR_TCKN": lambda i: turkish("12" + SERIALS[i]),
     "BR_CPF": lambda i: cpf("11" + SERIALS[i]),
     "BE_NRN": lambda i: (b := ymd(i) + SERIALS[i][:3]) + f"{97 - int(b) % 97:02}",
     "FR_NIR": lambda i: (b := "1" + ymd(i)[:4] + "75116" + SERIALS[i][:3]) + f"{97 - int(b) % 97:02}",
     "CH_AHV": lambda i: (b := "75612" + SERIALS[i]) + str(-dot(b, "131313131313") % 10),
     "TH_TNIN": lambda i: (b := "11014" + SERIALS[i]) + str((11 - dot(b, tuple(range(13, 1, -1))) % 11) % 10),
-    "CN_RIC": lambda i: (b := "11010519" + ymd(i) + SERIALS[i][:3]) + "10X98765432"[dot(b, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)) % 11],
+    "CN_RIC": lambda i: (b := "11010519" + ymd(i) + SERIALS[i][:3]) + "10X98765432"[dot(b, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7,
+        9, 10, 5, 8, 4, 2)) % 11],
     "KR_RRN": lambda i: (b := ymd(i) + "10" + SERIALS[i][:4]) + str((11 - dot(b, "234567892345") % 11) % 10),
     "ES_NIF": lambda i: (b := "1" + SERIALS[i]) + NIF[int(b) % 23],
     "ES_NIE": lambda i: "X" + SERIALS[i] + NIF[int(SERIALS[i]) % 23],
-    "FI_PERSONAL_IDENTITY_CODE": lambda i: f"{dmy(i)}-{SERIALS[i][3:6]}" + HETU[int(dmy(i) + SERIALS[i][3:6]) % 31] if int(SERIALS[i][3:6]) in range(2, 900) else None,
+    "FI_PERSONAL_IDENTITY_CODE": lambda i: f"{dmy(i)}-{SERIALS[i][3:6]}" + HETU[int(dmy(i) + SERIALS[i][3:6]) % 31] if int(SERIALS[i][3:6]) in range(2,  # noqa: E501
+        900) else None,
     "CL_RUT": lambda i: (b := "12" + SERIALS[i][:6]) + "-" + "0K987654321"[dot(b[::-1], "23456723") % 11],
     "AR_CUIT": lambda i: complement11((5, 4, 3, 2, 7, 6, 5, 4, 3, 2), "20" + "1" + SERIALS[i]),
     "IL_ID": lambda i: luhn("3" + SERIALS[i]),
-    "ABA_ROUTING_NUMBER": lambda i: (b := "0" + SERIALS[i].replace("9", "3")) and (b[:1] + "21" + b[3:]) + str(-dot(b[:1] + "21" + b[3:], "37137137") % 10),
-    "MEDICAL_LICENSE": lambda i: "AB" + (b := SERIALS[i][:6]) + str((int(b[0]) + int(b[2]) + int(b[4]) + 2 * (int(b[1]) + int(b[3]) + int(b[5]))) % 10),
+    "ABA_ROUTING_NUMBER": lambda i: (b := "0" + SERIALS[i].replace("9",
+        "3")) and (b[:1] + "21" + b[3:]) + str(-dot(b[:1] + "21" + b[3:], "37137137") % 10),
+    "MEDICAL_LICENSE": lambda i: "AB" + (b := SERIALS[i][:6]) + str((int(b[0]) + int(b[2]) + int(b[4]) + 2 * (int(b[1]) + int(b[3]) + int(b[5]))) % 10),  # noqa: E501
     "AU_TFN": lambda i: mod11_tfn("1" + SERIALS[i]),
     "AU_MEDICARE": lambda i: (b := "2" + SERIALS[i]) + str(dot(b, "13791379") % 10) + "1",
     "VIN": lambda i: vin(SERIALS[i]),

@@ -185,7 +185,8 @@ def test_header_words() -> None:
 
 
 def test_labels_come_back_from_json_and_hold_no_value() -> None:
-    table = pa.table({"e": fake("EMAIL_ADDRESS"), "<b>": ["zz-canary-7f3a"] * 1000, "l": [["zz-canary-7f3a"]] * 1000, "b": [b"zz"] * 1000})
+    table = pa.table({"e": fake("EMAIL_ADDRESS"), "<b>": ["zz-canary-7f3a"] * 1000, "l": [["zz-canary-7f3a"]] * 1000,
+        "b": [b"zz"] * 1000})
     labels = classify_arrow(table)
     assert Labels.from_json(labels.to_json()) == labels
     shown = labels.to_json() + labels.to_table() + labels._repr_html_()

@@ -72,7 +72,8 @@ def judged(headers: bool = True) -> Iterator[Answer]:
 def shares(answers: list[Answer]) -> tuple[float, float]:
     """(precision, recall)."""
     said = [bool({entity, GENERAL.get(entity, entity)} & set(right)) for _, _, entity, right in answers if entity]
-    due = [bool(entity and {entity, GENERAL.get(entity, entity)} & set(right)) for _, _, entity, right in answers if "NONE" not in right]
+    due = [bool(entity and {entity, GENERAL.get(entity, entity)} & set(right)) for _, _, entity,
+        right in answers if "NONE" not in right]
     return sum(said) / len(said), sum(due) / len(due)
 
 
@@ -98,7 +99,8 @@ def test_columns_without_personal_data_stay_unlabelled(answers: list[Answer]) ->
 
 def test_census_is_described_and_not_identified() -> None:
     table = pq.read_table(DATA / "census_kdd_1994_95" / "train.parquet").slice(0, 10_000)
-    about = {None, "COUNTRY", "AGE", "GENDER", "RACE", "MARITAL_STATUS", "EDUCATION", "EMPLOYMENT_STATUS", "NATIONALITY", "SALARY", "JOB_TITLE"}
+    about = {None, "COUNTRY", "AGE", "GENDER", "RACE", "MARITAL_STATUS", "EDUCATION", "EMPLOYMENT_STATUS", "NATIONALITY",
+        "SALARY", "JOB_TITLE"}
     assert {c.entity for c in classify_arrow(table).columns} <= about
     unnamed = table.rename_columns([f"c{i:02}" for i in range(table.num_columns)])
     assert {c.entity for c in classify_arrow(unnamed).columns} <= about

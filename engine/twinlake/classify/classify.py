@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ def classify_table(
     fields = df.schema.fields
     families = {i: family for i, f in enumerate(fields) if (family := _family(f.dataType)) != "none"}
     names = {i: fields[i].name for i in families}
-    looked: dict[int, Looked] = {i: None if family == "nested" else family for i, family in families.items()}  # type: ignore[misc]
+    looked: dict[int, Looked] = {i: None if family == "nested" else family for i, family in families.items()}
     rows = df.count() if families else 0
     asked = rows if full_scan else sample_rows
     counters = _sampled(df, looked, names, rows, asked, seed, chosen) if rows else {}
@@ -164,7 +164,7 @@ def _as_batch(keys: list[tuple[int, str]], numbers: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=["column", "entity", *NUMBERS, *BITMAPS])
 
 
-def _family(data_type: DataType) -> str:
+def _family(data_type: DataType) -> Literal["text", "number", "date", "nested", "none"]:
     from pyspark.sql import types as T
 
     if isinstance(data_type, (T.StringType, T.CharType, T.VarcharType)):
@@ -186,7 +186,8 @@ def _plain(data_type: DataType) -> bool:
         return _plain(data_type.elementType)
     if isinstance(data_type, T.MapType):
         return _plain(data_type.keyType) and _plain(data_type.valueType)
-    return isinstance(data_type, (T.StringType, T.NumericType, T.DateType, T.TimestampType, T.TimestampNTZType, T.BooleanType, T.BinaryType))
+    return isinstance(data_type, (T.StringType, T.NumericType, T.DateType, T.TimestampType, T.TimestampNTZType, T.BooleanType,
+        T.BinaryType))
 
 
 def _text(name: str, data_type: DataType) -> Column:

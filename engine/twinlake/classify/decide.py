@@ -59,8 +59,8 @@ def relevant(name: str, detectors: Mapping[str, Detector]) -> dict[str, Detector
         header = support(name, detector.headers, detector.against)
         lone = detector.alone is not None and (silent or detector.strength != "weak")
         if header or lone or (silent and detector.rule == "ages"):
-            narrow = detector.bare_gate is not None and not header
-            out[entity] = replace(detector, gate=detector.bare_gate) if narrow else detector
+            bare = None if header else detector.bare_gate
+            out[entity] = replace(detector, gate=bare) if bare else detector
     return out
 
 

@@ -124,9 +124,9 @@ class Detector:
     own name and `shape_least` of the values match. reads: which columns are looked at.
     searches: where it stands inside longer text; what is found must also pass `match`.
     space: how many different fakes there are, at least. against: header phrases that take the header's support away, such
-    as `mac` for an IP address. gate: what a value must be made of for `match` to have a chance. bare_gate: the same where no header speaks, if
-    narrower (a firm of one word is only found under its header). rule: how the column is
-    judged without a header (`decide.py`).
+    as `mac` for an IP address. gate: what a value must be made of for `match` to have a chance.
+    bare_gate: the same where no header speaks, if narrower (a firm of one word is only found under its header). rule: how
+    the column is judged without a header (`decide.py`).
     """
 
     entity: str

@@ -76,9 +76,10 @@ def count_column(
         found = list(leaves(column))
     else:
         text = column.cast(pa.string())
-        found = json_leaves(text) if family == "text" else None
-        if found is None:
+        members = json_leaves(text) if family == "text" else None
+        if members is None:
             return count(text, family, detectors, asked)
+        found = members
         out = {ROWS: _counter(len(column), len(column) - column.null_count, 0)}
     for path, values, kind in found:
         for key, counter in count(values, kind, detectors).items():

@@ -86,14 +86,13 @@ def features(texts: pa.StringArray) -> Features:
     packed = _sums(COUNTS[data], offsets)
     field = np.uint64(0xFFFF)
     digits, letters, spaces = ((packed >> np.uint64(s)) & field for s in (0, 16, 32))
-    counts = [c.astype(np.int64) for c in (digits, letters, spaces)]
-    for i in np.flatnonzero(length > LONGEST):
-        counts[0][i] = counts[1][i] = counts[2][i] = LONGEST
+    long = length > LONGEST
+    digit, letter, space = (np.where(long, LONGEST, c.astype(np.int64)) for c in (digits, letters, spaces))
     marks = np.zeros(len(texts), dtype=np.uint32)
     filled = length > 0
     if filled.any():
         marks[filled] = np.bitwise_or.reduceat(BITS[data], offsets[:-1][filled])
-    return Features(length, *counts, marks, offsets, data)
+    return Features(length, digit, letter, space, marks, offsets, data)
 
 
 def _sums(codes: npt.NDArray[np.uint64], offsets: Ints) -> npt.NDArray[np.uint64]:

@@ -30,14 +30,22 @@ SILENT = frozenset(
     )
 )
 SHORT = {
-    "nm": "name", "fname": "first name", "lname": "last name", "fn": "first name", "ln": "last name", "frst": "first", "lst": "last",
-    "addr": "address", "adr": "address", "addr1": "address", "str": "street", "ph": "phone", "phn": "phone", "fon": "phone", "mob": "mobile",
-    "tel": "phone", "cel": "cell", "no": "number", "nbr": "number", "nr": "number", "num": "number", "dt": "date", "dat": "date", "cd": "code", "cty": "city",
-    "cntry": "country", "ctry": "country", "gndr": "gender", "gend": "gender", "bday": "birthday", "bdate": "birthdate", "birthdt": "birthdate",
-    "brth": "birth", "eml": "email", "mail": "email", "pwd": "password", "pass": "password", "natl": "national", "nat": "national", "lic": "license",
-    "licence": "license", "acct": "account", "acc": "account", "ctzn": "citizen", "occ": "occupation", "org": "organization", "co": "company",
-    "comp": "company", "cmpny": "company", "edu": "education", "lang": "language", "uname": "username", "usr": "user", "zip5": "zip", "pcode": "postcode", "pc": "postcode",
-    "st": "state", "prov": "province", "cust": "customer", "emp": "employee", "pat": "patient", "mrn": "mrn", "ident": "id", "sal": "salary", "empl": "employee",
+    "nm": "name", "fname": "first name", "lname": "last name", "fn": "first name", "ln": "last name", "frst": "first",
+        "lst": "last",
+    "addr": "address", "adr": "address", "addr1": "address", "str": "street", "ph": "phone", "phn": "phone", "fon": "phone",
+        "mob": "mobile",
+    "tel": "phone", "cel": "cell", "no": "number", "nbr": "number", "nr": "number", "num": "number", "dt": "date",
+        "dat": "date", "cd": "code", "cty": "city",
+    "cntry": "country", "ctry": "country", "gndr": "gender", "gend": "gender", "bday": "birthday", "bdate": "birthdate",
+        "birthdt": "birthdate",
+    "brth": "birth", "eml": "email", "mail": "email", "pwd": "password", "pass": "password", "natl": "national",
+        "nat": "national", "lic": "license",
+    "licence": "license", "acct": "account", "acc": "account", "ctzn": "citizen", "occ": "occupation", "org": "organization",
+        "co": "company",
+    "comp": "company", "cmpny": "company", "edu": "education", "lang": "language", "uname": "username", "usr": "user",
+        "zip5": "zip", "pcode": "postcode", "pc": "postcode",
+    "st": "state", "prov": "province", "cust": "customer", "emp": "employee", "pat": "patient", "mrn": "mrn", "ident": "id",
+        "sal": "salary", "empl": "employee",
 }  # fmt: skip
 """How people shorten words in column names; both spellings are tried."""
 

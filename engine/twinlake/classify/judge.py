@@ -43,7 +43,8 @@ def judged(
         missed = missed_at_most(own[i].rows, rows)
         out.append(
             ColumnLabel(
-                name, type_, entity, score, own[i].rows, own[i].filled, evidence, contained(entity, own[i]), paths, missed, names[i]
+                name, type_, entity, score, own[i].rows, own[i].filled, evidence, contained(entity, own[i]), paths, missed,
+                    names[i]
             )
         )
     return tuple(out)

@@ -26,25 +26,32 @@ LONGEST = 20_000
 """Characters of a text that the model reads at once; a longer text is read in pieces."""
 CAPITAL = r"[^\W\d_a-zà-öø-ÿ][\w'’-]*"
 INTRODUCED = re.compile(
-    rf"(?:\b(?:[Mm]y name is|[Nn]ame:|I am|I'm|[Mm](?:r|rs|s)\.?|[Mm]iss|[Dd]r\.?|[Pp]rof\.?|[Dd]ear|[Ss]igned,?|[Dd]irected [Bb]y:|by)\s+)((?:{CAPITAL})(?: (?:[A-Z]\. ?|(?:van|von|de|der|la|di|da) )?(?:{CAPITAL})){{0,3}})"
+    rf"(?:\b(?:[Mm]y name is|[Nn]ame:|I am|I'm|[Mm](?:r|rs|s)\.?|[Mm]iss|[Dd]r\.?|[Pp]rof\.?|[Dd]ear|[Ss]igned,?"
+        rf"|[Dd]irected [Bb]y:|by)\s+)((?:{CAPITAL})(?: (?:[A-Z]\. ?|(?:van|von|de|der|la|di|da) )?(?:{CAPITAL})){{0,3}})"
 )
 RUN = re.compile(rf"{CAPITAL}(?: (?:[A-Z]\. ?|(?:van|von|de|der|la|di|da|af) )*{CAPITAL}){{0,3}}")
 UNIT = r"(?:Apt\.?|Suite|Unit|Ste\.?|Flat|Floor|PSC|Box|#) ?[0-9][\w-]*"
 WORD = r"[\w.'’-]+"
 NAMED = r"[^\W\d_a-zà-öø-ÿ][\w.'’-]*"
 KIND = (
-    r"(?:street|st|avenue|ave|road|rd|drive|dr|lane|ln|court|ct|boulevard|blvd|way|place|square|squares|circle|parkway|highway|terrace"
+    r"(?:street|st|avenue|ave|road|rd|drive|dr|lane|ln|court|ct|boulevard|blvd|way|place|square|squares|circle"
+        r"|parkway|highway|terrace"
     r"|crescent|pass|union|fort|parks?|str)"
 )
-GLUED = r"(?:katu|tie|kuja|polku|gatan|gata|vägen|vej|gade|vænget|vegen|veien|straße|strasse|weg|gasse|platz|utca|tér|u\.|tn|mnt|laan|straat|ulica|ulice)"
+GLUED = (
+    r"(?:katu|tie|kuja|polku|gatan|gata|vägen|vej|gade|vænget|vegen|veien|straße|strasse|weg|gasse|platz"
+    r"|utca|tér|u\.|tn|mnt|laan|straat|ulica|ulice)"
+)
 LEADING = r"(?:Rua|Via|Rue|Calle|Avenida|Av\.|Viale|Piazza|Plaza|Corso|Ulica|Strada|Quinta|Urb\.|C/)"
 STREET = re.compile(
-    rf"(?:[0-9]{{1,6}} )?[0-9]{{1,6}}[a-zA-Z]? (?:{NAMED} |[0-9]{{1,4}} ){{1,5}}?(?i:{KIND})\b\.?(?: [0-9]{{1,5}})?(?: {NAMED} (?i:{KIND})\b\.?)?"
+    rf"(?:[0-9]{{1,6}} )?[0-9]{{1,6}}[a-zA-Z]? (?:{NAMED} |[0-9]{{1,4}} ){{1,5}}?(?i:{KIND})\b\.?(?: [0-9]{{1,5}})?(?"
+        rf": {NAMED} (?i:{KIND})\b\.?)?"
     rf"|(?:[0-9]{{1,6}} )?(?:{NAMED} ){{0,3}}{WORD}{GLUED}(?i:[ ])[0-9]{{1,5}}[a-zA-Z]?\b\.?"
     rf"|(?:[0-9]{{1,6}} )?{LEADING} (?:{WORD},? ){{1,5}}?[0-9]{{1,5}}\b"
     rf"|[0-9]{{1,5}},? (?i:rue|avenue|boulevard|place|impasse|chemin|quai) (?:{WORD} ?){{1,4}}"
     rf"|[0-9]{{2,6}} {NAMED}(?: {NAMED}){{0,3}} [0-9]{{1,5}}[a-zA-Z]?\b\.?(?! ?[:%])"
-    rf"|\b[0-9]{{3,6}} [^\W\d]{{4,}}(?: [^\W\d]{{3,}})? [0-9]{{1,4}}\b|[Tt]he corner of (?:{WORD} ){{1,4}}and (?:{NAMED} ?){{1,3}}"
+    rf"|\b[0-9]{{3,6}} [^\W\d]{{4,}}(?: [^\W\d]{{3,}})? [0-9]{{1,4}}\b|[Tt]he corner of (?:{WORD} ){{1,4}}and (?:"
+        rf"{NAMED} ?){{1,3}}"
     rf"|\bP\.? ?O\.? Box [0-9]+|\b{UNIT}"
 )
 AFTER = re.compile(rf"(?:,? ?\s?{UNIT})+")
@@ -76,7 +83,7 @@ def find_spans_ner(texts: pa.StringArray, detectors: Mapping[str, Detector] | No
             if all(end <= a or start >= b for a, b, _, _ in taken):
                 taken.append((start, end, entity, score))
     out = [(i, *span) for i in sorted(found) for span in sorted(found[i])]
-    columns = list(zip(*out, strict=True)) if out else [[], [], [], [], []]
+    columns: list[tuple[Any, ...]] = list(zip(*out, strict=True)) if out else [()] * 5
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
@@ -124,7 +131,7 @@ def _names() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
 
 
 def _is_common(text: str) -> bool:
-    return plain(text.split()[0]) in _names()[2]
+    return plain(text.split(maxsplit=1)[0]) in _names()[2]
 
 
 def _is_name(words: list[str]) -> bool:

@@ -65,7 +65,8 @@ def by_neighbours(entity: str, found: Found, counts: Counts, table: Table) -> bo
     share, lone = found.hits / counts.filled, found.alone / counts.filled
     varied = counts.distinct >= min(MANY, 0.5 * counts.filled)
     if entity == "STREET_ADDRESS":
-        return bool(table.near & (ADDRESS | {"POSTAL_CODE"})) and varied and share >= 0.35 and found.shape >= 0.75 * counts.filled
+        beside = bool(table.near & (ADDRESS | {"POSTAL_CODE"}))
+        return beside and varied and share >= 0.35 and found.shape >= 0.75 * counts.filled
     if entity == "PHONE_NUMBER":
         return table.people and varied and share >= 0.8 and lone >= 0.25
     return False

@@ -8,9 +8,10 @@ import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Gate, Keys, Mask, Search, as_mask, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, as_mask, matches, narrowed
 from twinlake.classify.detectors.names import first_name_of, last_index, person_words
 from twinlake.classify.fakes import digits, draw, from_bytes, hex_letters, hexadecimal, joined, pick
+from twinlake.classify.features import Gate
 from twinlake.classify.text import listed
 
 LOCAL = "[\\p{L}\\p{N}!#$%&'*+/=?^_`{|}~-]+(?:\\.[\\p{L}\\p{N}!#$%&'*+/=?^_`{|}~-]+)*"
@@ -37,8 +38,10 @@ PHONE_INSIDE = (
     "|(?:[(][2-9][0-9]{2}[)] ?|\\b[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4})\\b"
 )
 PHONE_BEFORE = (
-    "\\b(?:phone|tel(?:ephone|efon[oe]?)?|mobile|cell|fax|desk|handy|m\u00f3vil|whatsapp|call(?: me| us| him| her)?(?: back)?|text me|dial|ring|reach(?: me| us| him| her)?"
-    "|messages? to|answering|contact(?: me| us)?|number)\\.?(?: ?(?:no\\.?|number|#|nr\\.?))?(?: (?:is|at|on|to|was))?\\s{0,3}[:#]?\\s{0,3}"
+    "\\b(?:phone|tel(?:ephone|efon[oe]?)?|mobile|cell|fax|desk|handy|m\u00f3vil|whatsapp|call(?: me| us"
+        "| him| her)?(?: back)?|text me|dial|ring|reach(?: me| us| him| her)?"
+    "|messages? to|answering|contact(?: me| us)?|number)\\.?(?: ?(?:no\\.?|number|#|nr\\.?))?(?: (?:is|at"
+        "|on|to|was))?\\s{0,3}[:#]?\\s{0,3}"
 )
 PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES")
 AREA_CODES = pa.array(
@@ -196,7 +199,8 @@ CONTACT = (
         gate=PHONE_GATE,
         searches=(
             Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),
-            Search("[+(]?[0-9][0-9() .-]{5,20}[0-9](?: ?(?:x|ext\\.?) ?[0-9]{1,6})?\\b", PHONE_BEFORE, 0.75, gate=Gate(digits=(7, 1 << 30)), ignore_case=True),
+            Search("[+(]?[0-9][0-9() .-]{5,20}[0-9](?: ?(?:x|ext\\.?) ?[0-9]{1,6})?\\b", PHONE_BEFORE, 0.75,
+                gate=Gate(digits=(7, 1 << 30)), ignore_case=True),
         ),
         against=("phone service", "country code", "phone type", "extension"),
     ),

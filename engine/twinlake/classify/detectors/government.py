@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 from stdnum.us import ssn
 
-from twinlake.classify.detector import Detector, Gate, Keys, Mask, Search, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import digits, draw, joined
+from twinlake.classify.features import Gate
 
 # numbers printed in advertisements and on sample cards: python-stdnum calls them invalid, yet they are labelled, so
 # that a column of SSNs with them is not left unprotected

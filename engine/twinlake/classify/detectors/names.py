@@ -43,7 +43,10 @@ GENDERS = pa.array(
 
 
 HEADS = pa.array(
-    listed("mr mrs ms miss dr prof professor sir madam herr frau mme mlle sr sra senor senora rev don dona mr. mrs. ms. dr. prof. sr. sra. rev. mme.")
+    listed(
+        """mr mrs ms miss dr prof professor sir madam herr frau mme mlle sr sra senor senora rev don dona mr. mrs. ms. dr. prof.
+        sr. sra. rev. mme."""
+    )
 )
 SPACE = 1 << MARKS.index(" ")
 SPLIT = SPACE | 1 << MARKS.index("-")

@@ -88,11 +88,12 @@ def detector_of(scheme: Scheme, general: tuple[str, ...]) -> Detector:
     def alone(values: pa.StringArray) -> Mask:
         return narrowed(values, matches(values, scheme.alone or scheme.spelled, ignore_case=True), check)
 
-    finish = scheme.finish or ending(lambda value: check(value), scheme.alphabet)
-    gate = Gate(scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=(0, 10), ascii=True)
+    finish = scheme.finish or ending(check, scheme.alphabet)
+    gate = Gate(scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=(0, 10),
+        ascii=True)
     spelled = scheme.alone or scheme.spelled
     searches = [Search(f"\\b(?:{spelled})\\b", _before(scheme.headers), 0.92, gate=_long(gate), ignore_case=True)]
-    if scheme.alone and scheme.alone != scheme.spelled or not scheme.bare:
+    if (scheme.alone and scheme.alone != scheme.spelled) or not scheme.bare:
         searches.append(Search(f"\\b(?:{spelled})\\b", "", 0.75, gate=_long(gate), ignore_case=True))
     return Detector(
         scheme.entity,
@@ -117,6 +118,17 @@ def _long(gate: Gate) -> Gate:
     return Gate(gate.least, digits=(gate.digits[0], 1 << 30))
 
 
+def _norwegian(body: str) -> str:
+    module = importlib.import_module("stdnum.no.fodselsnummer")
+    for step in range(100):
+        nine = f"{body[:6]}{(int(body[6:]) + step) % 500:03}"
+        first = str(module.calc_check_digit1(nine))
+        second = str(module.calc_check_digit2(nine + first)) if len(first) == 1 and first.isdigit() else "-"
+        if first.isdigit() and second.isdigit() and valid_by("no.fodselsnummer")(nine + first + second):
+            return nine + first + second
+    return body + "00"
+
+
 SCHEMES = (
     Scheme("CA_SIN", "ca.sin", "[0-9]{3}([- ]?)[0-9]{3}([- ]?)[0-9]{3}", ("sin", "social insurance number", "canada sin"),
            shaped("q9999999", "sin"), alone="[0-9]{3}[- ][0-9]{3}[- ][0-9]{3}"),
@@ -130,9 +142,11 @@ SCHEMES = (
            ("nir", "insee", "numero de securite sociale", "securite sociale", "numero secu"),
            completed(dated("ym", "nir", "75999999"), lambda body: "1" + body), least=15, most=22, digits=13,
            finish=by_digit("fr.nir", "calc_check_digits")),
-    Scheme("IT_FISCAL_CODE", "it.codicefiscale", "[a-z]{6}[0-9lmnpqrstuv]{2}[a-ehlmprst][0-9lmnpqrstuv]{2}[a-z][0-9lmnpqrstuv]{3}[a-z]",
+    Scheme("IT_FISCAL_CODE", "it.codicefiscale",
+        "[a-z]{6}[0-9lmnpqrstuv]{2}[a-ehlmprst][0-9lmnpqrstuv]{2}[a-z][0-9lmnpqrstuv]{3}[a-z]",
            ("codice fiscale", "codicefiscale", "cf", "fiscal code"),
-           completed(shaped("BBBBBB8810H501", "cf"), lambda body: body[:6] + body[6:8] + "A" + body[8:10] + body[10:]), least=16,
+           completed(shaped("BBBBBB8810H501", "cf"), lambda body: body[:6] + body[6:8] + "A" + body[8:10] + body[10:]),
+               least=16,
            most=16, digits=0, bare=False, finish=by_digit("it.codicefiscale")),
     Scheme("NL_BSN", "nl.bsn", "[0-9]{9}|[0-9]{4}[. ][0-9]{2}[. ][0-9]{3}", ("bsn", "burgerservicenummer", "sofinummer"),
            shaped("89999999", "bsn")),
@@ -148,16 +162,18 @@ SCHEMES = (
            ("personnummer", "personnr", "svenskt personnummer"), dated("ymd", "pnr", "-999"), least=10, digits=10,
            alone="(?:19|20)?[0-9]{6}[-+][0-9]{4}|(?:19|20)[0-9]{10}"),
     Scheme("NO_FODSELSNUMMER", "no.fodselsnummer", "[0-7][0-9]{5}[ -]?[0-9]{5}", ("fodselsnummer", "fnr", "fodselsnr"),
-           dated("dmy", "fnr", "399"), least=11, digits=11, finish=lambda body: _norwegian(body)),
+           dated("dmy", "fnr", "399"), least=11, digits=11, finish=_norwegian),
     Scheme("DK_CPR", "dk.cpr", "[0-3][0-9][01][0-9]{3}-?[0-9]{4}", ("cpr", "cpr nummer", "cprnr", "personnummer dk"),
            dated("dmy", "cpr", "-399"), least=10, digits=10, alone="[0-3][0-9][01][0-9]{3}-[0-9]{4}"),
     Scheme("FI_PERSONAL_IDENTITY_CODE", "fi.hetu", "[0-3][0-9][01][0-9]{3}[-+a-fu-y][0-9]{3}[0-9a-y]",
            ("hetu", "henkilotunnus", "personbeteckning"), dated("dmy", "hetu", "-q99"), "0123456789ABCDEFHJKLMNPRSTUVWXY",
            least=11, bare=False),
     Scheme("EE_IK", "ee.ik", "[1-8][0-9]{2}[01][0-9][0-3][0-9]{5}", ("isikukood", "ik"),
-           completed(dated("ymd", "eeik", "999"), lambda body: "3" + body), least=11, digits=11, finish=by_digit("ee.ik", full=True)),
+           completed(dated("ymd", "eeik", "999"), lambda body: "3" + body), least=11, digits=11, finish=by_digit("ee.ik",
+               full=True)),
     Scheme("LT_ASMENS", "lt.asmens", "[3-6][0-9]{2}[01][0-9][0-3][0-9]{5}", ("asmens kodas", "asmens"),
-           completed(dated("ymd", "ltas", "999"), lambda body: "4" + body), least=11, digits=11, finish=by_digit("lt.asmens", full=True)),
+           completed(dated("ymd", "ltas", "999"), lambda body: "4" + body), least=11, digits=11, finish=by_digit("lt.asmens",
+               full=True)),
     Scheme("PL_PESEL", "pl.pesel", "[0-9]{2}[0-3][0-9][0-3][0-9]{6}", ("pesel", "numer pesel"), dated("ymd", "pesel", "9999"),
            least=11, digits=11, finish=by_digit("pl.pesel")),
     Scheme("CZ_RC", "cz.rc", "[0-9]{2}[0-35-8][0-9][0-3][0-9]/?[0-9]{3,4}", ("rodne cislo", "rc", "birth number"),
@@ -165,9 +181,11 @@ SCHEMES = (
     Scheme("RO_CNP", "ro.cnp", "[1-9][0-9]{2}[01][0-9][0-3][0-9]{7}", ("cnp", "cod numeric personal"),
            completed(dated("ymd", "cnp", "01899"), lambda body: f"{1 + int(body[5]) % 2}{body}"),
            least=13, digits=13, finish=by_digit("ro.cnp")),
-    Scheme("BG_EGN", "bg.egn", "[0-9]{2}[0-5][0-9][0-3][0-9]{5}", ("egn", "edinen grazhdanski nomer"), dated("ymd", "egn", "999"),
+    Scheme("BG_EGN", "bg.egn", "[0-9]{2}[0-5][0-9][0-3][0-9]{5}", ("egn", "edinen grazhdanski nomer"), dated("ymd", "egn",
+        "999"),
            least=10, digits=10, finish=by_digit("bg.egn")),
-    Scheme("HR_OIB", "hr.oib", "(?:hr)?[0-9]{11}", ("oib", "osobni identifikacijski broj"), shaped("8999999999", "oib"), loose=True, least=11,
+    Scheme("HR_OIB", "hr.oib", "(?:hr)?[0-9]{11}", ("oib", "osobni identifikacijski broj"), shaped("8999999999", "oib"),
+        loose=True, least=11,
            digits=11),
     Scheme("TR_TCKN", "tr.tckimlik", "[1-9][0-9]{10}", ("tckn", "tc kimlik", "tc kimlik no", "kimlik no"),
            shaped("899999999", "tckn"), least=11, digits=11, finish=by_digit("tr.tckimlik", "calc_check_digits")),
@@ -180,29 +198,21 @@ SCHEMES = (
     Scheme("KR_RRN", "kr.rrn", "[0-9]{2}[01][0-9][0-3][0-9]-?[0-9]{7}", ("rrn", "resident registration number", "jumin"),
            dated("ymd", "krrn", "-109999"), least=13, digits=13),
     Scheme("IN_AADHAAR", "in_.aadhaar", "[2-9][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}",
-           ("aadhaar", "aadhar", "uidai", "aadhaar number", "aadhaar no"), shaped("3q899999999", "aadhaar"), least=12, digits=12),
+           ("aadhaar", "aadhar", "uidai", "aadhaar number", "aadhaar no"), shaped("3q899999999", "aadhaar"), least=12,
+               digits=12),
     Scheme("TH_TNIN", "th.pin", "[1-8]-?[0-9]{4}-?[0-9]{5}-?[0-9]{2}-?[0-9]", ("thai id", "thai national id", "tnin"),
            shaped("199999999999", "thpin"), loose=True, least=13, most=17, digits=13, finish=by_digit("th.pin")),
-    Scheme("MY_NRIC", "my.nric", "[0-9]{2}[01][0-9][0-3][0-9]-?[0-9]{2}-?[0-9]{4}", ("mykad", "nric", "malaysian id", "ic number"),
+    Scheme("MY_NRIC", "my.nric", "[0-9]{2}[01][0-9][0-3][0-9]-?[0-9]{2}-?[0-9]{4}", ("mykad", "nric", "malaysian id",
+        "ic number"),
            dated("ymd", "mynric", "-14-9999"), least=12, digits=12, alone="[0-9]{6}-[0-9]{2}-[0-9]{4}", finish=str),
     Scheme("CL_RUT", "cl.rut", "[0-9]{1,2}[.]?[0-9]{3}[.]?[0-9]{3}-?[0-9k]", ("rut", "run", "rol unico tributario"),
            shaped("19999999-", "rut"), "0123456789K", least=8, digits=7, alone="[0-9]{1,2}[.]?[0-9]{3}[.]?[0-9]{3}-[0-9k]"),
     Scheme("MX_CURP", "mx.curp", "[a-z][aeioux][a-z]{2}[0-9]{6}[hm][a-z]{5}[0-9a-z][0-9]", ("curp",),
            completed(dated("ymd", "curp"), lambda body: f"GOMC{body}HDFNRL0"), least=18, most=18, digits=7, bare=False,
            finish=by_digit("mx.curp"), space=15_000),
-    Scheme("IL_ID", "il.idnr", "[0-9]{9}", ("teudat zehut", "israeli id", "mispar zehut"), shaped("29999999", "ilid"), alone=None),
+    Scheme("IL_ID", "il.idnr", "[0-9]{9}", ("teudat zehut", "israeli id", "mispar zehut"), shaped("29999999", "ilid"),
+        alone=None),
 )  # fmt: skip
-
-
-def _norwegian(body: str) -> str:
-    module = importlib.import_module("stdnum.no.fodselsnummer")
-    for step in range(100):
-        nine = f"{body[:6]}{(int(body[6:]) + step) % 500:03}"
-        first = str(module.calc_check_digit1(nine))
-        second = str(module.calc_check_digit2(nine + first)) if len(first) == 1 and first.isdigit() else "-"
-        if first.isdigit() and second.isdigit() and valid_by("no.fodselsnummer")(nine + first + second):
-            return nine + first + second
-    return body + "00"
 
 
 BY_SCHEME: tuple[Detector, ...] = tuple(detector_of(scheme, HEADERS) for scheme in SCHEMES)

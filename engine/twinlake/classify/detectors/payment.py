@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from stdnum import iban, luhn
 
-from twinlake.classify.detector import Detector, Gate, Keys, Mask, Search, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import Bytes, digit_matrix, draw, from_bytes, joined
+from twinlake.classify.features import Gate
 
 # lengths go with issuers: Amex 15, Diners 14, the others 16, Maestro 12 to 19
 CARD = (
@@ -133,6 +134,7 @@ PAYMENT = (
         10**17,
         alone=match_iban,
         gate=Gate(15, 50, digits=(2, 32), letters=(2, 30), ascii=True),
-        searches=(Search("\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2, 1 << 30))),),
+        searches=(Search("\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2,
+            1 << 30))),),
     ),
 )

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
-from twinlake.classify.fakes import Ints, digits, draw, joined, pick
 from twinlake.classify.detectors.names import WORDS
+from twinlake.classify.fakes import Ints, digits, draw, joined, pick
 from twinlake.classify.features import DIGIT, MARKS, Gate
 from twinlake.classify.lexicon import features_of, has, known, plain_of, where
 from twinlake.classify.text import listed
@@ -26,8 +26,10 @@ STREET_WORD = (
     "|parkway|pkwy|square|sq|highway|hwy|alley|loop|plaza|point|ridge|row|run|crescent|close|gardens|grove|mews|hill"
     "|heights|crossing|pass|path|pike|park|walk|green|junction|center|suite|apt|unit|floor"
     "|[a-z]*stra(?:ss|ß)e|[a-z]*str\\.?|[a-z]*weg|[a-z]*platz|[a-z]*allee|[a-z]*gasse|[a-z]*ring|[a-z]*ufer|[a-z]*damm"
-    "|rue|chemin|impasse|quai|allee|place|route|cours|calle|c/|avenida|av|avda|paseo|plaza|camino|carrera|via|viale|piazza|corso"
-    "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata|[a-z]*veien|ulica|ul\\.?"
+    "|rue|chemin|impasse|quai|allee|place|route|cours|calle|c/|avenida|av|avda|paseo|plaza|camino|carrera"
+        "|via|viale|piazza|corso"
+    "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata"
+        "|[a-z]*veien|ulica|ul\\.?"
 )
 NUMBERED = (
     "#?[0-9]+[a-z]?(?:[-/][0-9]+[a-z]?)?,? +\\S*\\pL{2,}.*"
@@ -44,7 +46,8 @@ POSTAL = (
 )
 GAP = 1 << MARKS.index(" ") | 1 << MARKS.index("\n")
 POSTAL_ALONE = (
-    "(?i:[a-z][0-9][a-z] ?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? [0-9][a-z]{2}|[0-9]{4} [a-z]{2}|[0-9]{5}-[0-9]{4}|[0-9]{5}-[0-9]{3}"
+    "(?i:[a-z][0-9][a-z] ?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? [0-9][a-z]{2}|[0-9]{4} [a-z]{2}|[0-9]{5}-[0-9]{4"
+        "}|[0-9]{5}-[0-9]{3}"
     "|[0-9]{4}-[0-9]{3}|[0-9]{2}-[0-9]{3}|(?:lv|lt|d|a|ch|f|s|fi|l|b|md|az)-? ?[0-9]{4,5})|[0-9]{3} [0-9]{2}"
 )
 STREETS = pa.array(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from twinlake.classify.detector import Detector, Mask, Search, matches
-from twinlake.classify.detectors.national import HEADERS, Scheme, by_digit, detector_of
+from twinlake.classify.detectors.national import HEADERS, Scheme, by_digit, detector_of, valid_by
 from twinlake.classify.drawn import completed, ending, shaped
-from twinlake.classify.detectors.national import valid_by
 from twinlake.classify.features import Gate
 
 TAX_HEADERS = (
@@ -21,38 +20,6 @@ EU_VAT = (
     "|it[0-9]{11}|lt(?:[0-9]{9}|[0-9]{12})|lu[0-9]{8}|lv[0-9]{11}|mt[0-9]{8}|nl[0-9]{9}b[0-9]{2}|pl[0-9]{10}|pt[0-9]{9}"
     "|ro[0-9]{2,10}|se[0-9]{12}|si[0-9]{8}|sk[0-9]{10}"
 )
-TAXED = (
-    Scheme("US_ITIN", "us.itin", "9[0-9]{2}([- ]?)[0-9]{2}([- ]?)[0-9]{4}", ("itin", "individual taxpayer identification number"),
-           shaped("99-70-9999", "itin", "9"), alone="9[0-9]{2}-[0-9]{2}-[0-9]{4}", finish=str),
-    Scheme("US_EIN", "us.ein", "[0-9]{2}-?[0-9]{7}", ("ein", "employer identification number", "fein", "federal tax id"),
-           shaped("20-9999999", "ein"), alone=None, finish=str),
-    Scheme("EU_VAT", "eu.vat", EU_VAT, ("vat", "vat number", "vat id", "ust id", "ustid", "partita iva", "tva", "vatin"),
-           shaped("89999999", "vat", "DE"), loose=True, least=8, digits=7, bare=False, finish=ending(lambda v: valid_by("eu.vat")(v))),
-    Scheme("DE_TAX_ID", "de.idnr", "[1-9][0-9](?: ?[0-9]{3}){3}",
-           ("steuer id", "steueridentifikationsnummer", "steuerid", "idnr", "german tax id", "identifikationsnummer"),
-           shaped("9999999999", "deid"), least=11, digits=11, finish=lambda body: _german(body)),
-    Scheme("BR_CPF", "br.cpf", "[0-9]{3}[.]?[0-9]{3}[.]?[0-9]{3}-?[0-9]{2}", ("cpf", "numero cpf", "cadastro de pessoas fisicas"),
-           shaped("189999999", "cpf"), least=11, digits=11, finish=lambda body: _cpf(body)),
-    Scheme("BR_CNPJ", "br.cnpj", "[0-9]{2}[.]?[0-9]{3}[.]?[0-9]{3}/?[0-9]{4}-?[0-9]{2}", ("cnpj",), shaped("189999990001", "cnpj"),
-           least=14, most=18, digits=14, finish=by_digit("br.cnpj", "calc_check_digits")),
-    Scheme("MX_RFC", "mx.rfc", "[a-zñ&]{3,4}[0-9]{6}[0-9a-z]{3}", ("rfc", "registro federal de contribuyentes"),
-           shaped("GOMB9q08208q", "rfc"), loose=True, least=12, digits=6, bare=False, finish=by_digit("mx.rfc")),
-    Scheme("AR_CUIT", "ar.cuit", "(?:2[03-7]|3[034])-?[0-9]{8}-?[0-9]", ("cuit", "cuil"), shaped("2089999999", "cuit"), least=11,
-           digits=11),
-    Scheme("IN_PAN", "in_.pan", "[a-z]{3}[abcfghjlpt][a-z][0-9]{4}[a-z]", ("pan", "pan number", "pan card", "permanent account number"),
-           completed(shaped("AAAA8999A", "inpan"), lambda body: body[:3] + "P" + body[3:]), least=10, most=10, digits=4,
-           bare=False, finish=str),
-    Scheme("AU_TFN", "au.tfn", "[0-9]{3} ?[0-9]{3} ?[0-9]{2,3}", ("tfn", "tax file number"), shaped("89999999", "tfn"), least=8,
-           digits=8, alone="[0-9]{3} [0-9]{3} [0-9]{3}"),
-    Scheme("AU_ABN", "au.abn", "[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", ("abn", "australian business number"),
-           shaped("899999999", "abn"), loose=True, least=11, digits=11, finish=lambda body: _abn(body)),
-    Scheme("RU_INN", "ru.inn", "[0-9]{10}|[0-9]{12}", ("inn", "nomer nalogoplatelshchika"), shaped("7799999999", "inn"), least=10,
-           digits=10, finish=by_digit("ru.inn", "calc_personal_check_digits")),
-    Scheme("UK_UTR", "gb.utr", "k?[0-9]{10}", ("utr", "unique taxpayer reference"), shaped("899999999", "utr"), least=10, digits=10,
-           alone=None, finish=lambda body: _utr(body)),
-)  # fmt: skip
-
-
 def _german(body: str) -> str:
     from stdnum.iso7064 import mod_11_10
 
@@ -83,6 +50,45 @@ def _utr(body: str) -> str:
     from stdnum.gb import utr
 
     return str(utr.calc_check_digit(body)) + body
+
+
+TAXED = (
+    Scheme("US_ITIN", "us.itin", "9[0-9]{2}([- ]?)[0-9]{2}([- ]?)[0-9]{4}", ("itin",
+        "individual taxpayer identification number"),
+           shaped("99-70-9999", "itin", "9"), alone="9[0-9]{2}-[0-9]{2}-[0-9]{4}", finish=str),
+    Scheme("US_EIN", "us.ein", "[0-9]{2}-?[0-9]{7}", ("ein", "employer identification number", "fein", "federal tax id"),
+           shaped("20-9999999", "ein"), alone=None, finish=str),
+    Scheme("EU_VAT", "eu.vat", EU_VAT, ("vat", "vat number", "vat id", "ust id", "ustid", "partita iva", "tva", "vatin"),
+           shaped("89999999", "vat", "DE"), loose=True, least=8, digits=7, bare=False, finish=ending(valid_by("eu.vat"))),
+    Scheme("DE_TAX_ID", "de.idnr", "[1-9][0-9](?: ?[0-9]{3}){3}",
+           ("steuer id", "steueridentifikationsnummer", "steuerid", "idnr", "german tax id", "identifikationsnummer"),
+           shaped("9999999999", "deid"), least=11, digits=11, finish=_german),
+    Scheme("BR_CPF", "br.cpf", "[0-9]{3}[.]?[0-9]{3}[.]?[0-9]{3}-?[0-9]{2}", ("cpf", "numero cpf",
+        "cadastro de pessoas fisicas"),
+           shaped("189999999", "cpf"), least=11, digits=11, finish=_cpf),
+    Scheme("BR_CNPJ", "br.cnpj", "[0-9]{2}[.]?[0-9]{3}[.]?[0-9]{3}/?[0-9]{4}-?[0-9]{2}", ("cnpj",), shaped("189999990001",
+        "cnpj"),
+           least=14, most=18, digits=14, finish=by_digit("br.cnpj", "calc_check_digits")),
+    Scheme("MX_RFC", "mx.rfc", "[a-zñ&]{3,4}[0-9]{6}[0-9a-z]{3}", ("rfc", "registro federal de contribuyentes"),
+           shaped("GOMB9q08208q", "rfc"), loose=True, least=12, digits=6, bare=False, finish=by_digit("mx.rfc")),
+    Scheme("AR_CUIT", "ar.cuit", "(?:2[03-7]|3[034])-?[0-9]{8}-?[0-9]", ("cuit", "cuil"), shaped("2089999999", "cuit"),
+        least=11,
+           digits=11),
+    Scheme("IN_PAN", "in_.pan", "[a-z]{3}[abcfghjlpt][a-z][0-9]{4}[a-z]", ("pan", "pan number", "pan card",
+        "permanent account number"),
+           completed(shaped("AAAA8999A", "inpan"), lambda body: body[:3] + "P" + body[3:]), least=10, most=10, digits=4,
+           bare=False, finish=str),
+    Scheme("AU_TFN", "au.tfn", "[0-9]{3} ?[0-9]{3} ?[0-9]{2,3}", ("tfn", "tax file number"), shaped("89999999", "tfn"), least=8,
+           digits=8, alone="[0-9]{3} [0-9]{3} [0-9]{3}"),
+    Scheme("AU_ABN", "au.abn", "[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", ("abn", "australian business number"),
+           shaped("899999999", "abn"), loose=True, least=11, digits=11, finish=_abn),
+    Scheme("RU_INN", "ru.inn", "[0-9]{10}|[0-9]{12}", ("inn", "nomer nalogoplatelshchika"), shaped("7799999999", "inn"),
+        least=10,
+           digits=10, finish=by_digit("ru.inn", "calc_personal_check_digits")),
+    Scheme("UK_UTR", "gb.utr", "k?[0-9]{10}", ("utr", "unique taxpayer reference"), shaped("899999999", "utr"), least=10,
+        digits=10,
+           alone=None, finish=_utr),
+)  # fmt: skip
 
 
 GENERAL_ID = "[a-z]{0,3}[- ]?[0-9](?:[-. /]?[0-9a-z]){4,17}"
@@ -136,7 +142,8 @@ OWN: tuple[Detector, ...] = (
         "UK_NINO", match_nino, ("nino", "ni number", "national insurance", "national insurance number", *HEADERS), "pattern",
         completed(shaped("AB 99 99 99 C", "nino"), lambda text: "JE" + text[2:-1] + "ABCD"[ord(text[0]) % 4]), 10**6,
         alone=match_nino, gate=Gate(9, 13, digits=(6, 6), letters=(3, 3), ascii=True),
-        searches=(Search("\\b[A-CEGHJ-PRTW-Z][A-CEGHJ-NPRTW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\\b", "", 0.85, gate=Gate(9, digits=(6, 1 << 30))),),
+        searches=(Search("\\b[A-CEGHJ-PRTW-Z][A-CEGHJ-NPRTW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\\b", "", 0.85,
+            gate=Gate(9, digits=(6, 1 << 30))),),
     ),
     Detector(
         "SG_NRIC_FIN", match_nric_sg, ("nric", "fin", "nric fin", "singapore id", *HEADERS), "checksum",

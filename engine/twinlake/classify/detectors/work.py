@@ -1,4 +1,4 @@
-"""Work: job titles and organizations. A title is told by its head noun, a firm by its legal form or by what firms are called."""
+"""Work: job titles and organizations. A title is told by its head noun, a firm by its legal form or its words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, matches
+from twinlake.classify.detectors.names import SPLIT as NAME_SPLIT
 from twinlake.classify.drawn import chosen
 from twinlake.classify.fakes import draw, joined, pick
-from twinlake.classify.detectors.names import SPLIT as NAME_SPLIT
 from twinlake.classify.features import MARKS, Gate
 from twinlake.classify.lexicon import has, known, plain_of, where
 from twinlake.classify.vocabulary import COMPANY_FORMS, COMPANY_WORDS, JOB_HEADS, job_titles
@@ -47,7 +47,9 @@ def match_organization(values: pa.StringArray) -> Mask:
     return matches(values, ".{2,120}") & (
         matches(text, f".*[a-z0-9&)'!]{{1}}[ ,]+{FORM}(?: .{{1,20}})?|{FORM} .{{2,60}}")
         | matches(text, f"(?:.*[ '&-])?(?:{COMPANY_WORDS})(?:[ ,'&-].*)?")
-        | matches(text, "[a-z'-]+, [a-z'-]+ (?:and|&) [a-z'-]+|[a-z'-]+(?: [a-z'-]+)? (?:&|and|und|et|y|e) (?:sons?|co|cie|sohne|fils|hijos|figli|brothers|partners?|associates)|[a-z']+ ?& ?[a-z']+")
+        | matches(text,
+            "[a-z'-]+, [a-z'-]+ (?:and|&) [a-z'-]+|[a-z'-]+(?: [a-z'-]+)? (?:&|and|und|et|y|e) (?:sons?|co|cie"
+            "|sohne|fils|hijos|figli|brothers|partners?|associates)|[a-z']+ ?& ?[a-z']+")
     )
 
 
@@ -67,16 +69,28 @@ def fake_organization(keys: Keys) -> pa.StringArray:
     )  # fmt: skip
 
 
-JOBS = pa.array(["Accountant", "Analyst", "Architect", "Baker", "Carpenter", "Chemist", "Consultant", "Dentist", "Designer", "Developer", "Driver", "Editor", "Electrician", "Engineer", "Farmer", "Librarian", "Manager", "Mechanic", "Nurse", "Painter", "Pharmacist", "Photographer", "Pilot", "Plumber", "Secretary", "Surgeon", "Teacher", "Technician", "Translator", "Veterinarian"])  # fmt: skip
+JOBS = pa.array(["Accountant", "Analyst", "Architect", "Baker", "Carpenter", "Chemist", "Consultant", "Dentist", "Designer",
+    "Developer", "Driver", "Editor", "Electrician", "Engineer", "Farmer", "Librarian", "Manager", "Mechanic", "Nurse",
+    "Painter", "Pharmacist", "Photographer", "Pilot", "Plumber", "Secretary", "Surgeon", "Teacher", "Technician",
+    "Translator", "Veterinarian"])  # fmt: skip
 WORK: tuple[Detector, ...] = (
     Detector(
-        "JOB_TITLE", match_job, ("job", "job title", "title", "occupation", "profession", "position", "role", "job role", "beruf", "stellung", "metier", "poste", "profesion", "puesto", "cargo", "ocupacion", "professione", "contact title", "designation", "jobtitle", "work title", "emploi", "functie"), "dictionary",
-        chosen(JOBS, "job"), 30, alone=match_job, shape=match_job_shape, shape_least=0.15, gate=Gate(2, 120, digits=(0, 2)), rule="words",
-        against=("song title", "book title", "film title", "movie title", "job level", "job id", "job satisfaction", "job involvement", "position id", "user role", "courtesy"),
+        "JOB_TITLE", match_job, ("job", "job title", "title", "occupation", "profession", "position", "role", "job role",
+            "beruf", "stellung", "metier", "poste", "profesion", "puesto", "cargo", "ocupacion", "professione",
+            "contact title", "designation", "jobtitle", "work title", "emploi", "functie"), "dictionary",
+        chosen(JOBS, "job"), 30, alone=match_job, shape=match_job_shape, shape_least=0.15, gate=Gate(2, 120, digits=(0, 2)),
+            rule="words",
+        against=("song title", "book title", "film title", "movie title", "job level", "job id", "job satisfaction",
+            "job involvement", "position id", "user role", "courtesy"),
     ),
     Detector(
-        "ORGANIZATION", match_organization, ("company", "company name", "organization", "organisation", "organization name", "employer", "employer name", "business", "business name", "firm", "corporation", "vendor", "supplier", "supplier name", "vendor name", "firma", "unternehmen", "arbeitgeber", "entreprise", "societe", "employeur", "empresa", "compania", "azienda", "societa", "bedrijf", "firmenname", "insurance company", "bank name", "provider", "provider name", "merchant", "account name", "school", "university"), "dictionary",
-        fake_organization, 30_000, alone=match_organization, shape=match_organization_shape, shape_least=0.05, gate=Gate(2, 140, letters=(2, 140)), bare_gate=Gate(4, 140, letters=(3, 140), some=" &-,"), rule="words",
+        "ORGANIZATION", match_organization, ("company", "company name", "organization", "organisation", "organization name",
+            "employer", "employer name", "business", "business name", "firm", "corporation", "vendor", "supplier",
+            "supplier name", "vendor name", "firma", "unternehmen", "arbeitgeber", "entreprise", "societe", "employeur",
+            "empresa", "compania", "azienda", "societa", "bedrijf", "firmenname", "insurance company", "bank name",
+            "provider", "provider name", "merchant", "account name", "school", "university"), "dictionary",
+        fake_organization, 30_000, alone=match_organization, shape=match_organization_shape, shape_least=0.05, gate=Gate(2,
+            140, letters=(2, 140)), bare_gate=Gate(4, 140, letters=(3, 140), some=" &-,"), rule="words",
         against=("company size", "companies worked", "business travel", "company id", "company code", "company email"),
     ),
 )  # fmt: skip
