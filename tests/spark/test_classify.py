@@ -42,7 +42,7 @@ def people() -> pa.Table:
             "created": pa.array([dt.datetime(2020, 1, 1, 12)] * ROWS, pa.timestamp("us", tz="UTC")),
             "order_no": pa.array(np.random.Generator(np.random.Philox(5)).integers(10**15, 10**16, ROWS)),
             "note": note,
-            "secret": [f"{CANARY}-{i}" for i in range(ROWS)],
+            "remark": [f"{CANARY}-{i}" for i in range(ROWS)],
             "tags": pa.array([["a"]] * ROWS),
         }
     )
@@ -144,7 +144,7 @@ def test_a_failing_detector_does_not_tell_the_value(spark: SparkSession) -> None
     def fake(keys: Keys) -> pa.StringArray:
         return pa.array([""] * len(keys))
 
-    broken = {"BROKEN": Detector("BROKEN", failing, (), "pattern", fake, 1)}
+    broken = {"BROKEN": Detector("BROKEN", failing, (), "pattern", fake, 1, alone=failing)}
     with pytest.raises(DataError) as error:
         classify_table(spark.createDataFrame([(CANARY,)], "a string"), detectors=broken)
     assert CANARY not in str(error.value) and "BROKEN" in str(error.value)
