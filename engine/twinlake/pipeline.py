@@ -201,7 +201,8 @@ def run(
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 folder.update(tags=tags_of({f.name: f.metadata for f in source.df.schema.fields}))
-                status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source, detectors), progress)
+                line = Run(config, folder, progress, own, source, detectors)
+                status = run_stages(folder, stages, todo, config, line, progress)
         finally:
             stop_session(own)
         record_texts(folder)

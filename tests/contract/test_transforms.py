@@ -168,6 +168,24 @@ def test_canonical_text_reads_back(spark_type: str) -> None:
     assert from_canonical(canonical(array), spark_type).equals(array)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        (name, parameters)
+        for name, transform in TRANSFORMS.items()
+        if name not in NATIVE_ONLY and transform.takes("string")
+        for parameters in [*PARAMETERS.get(name, [{}]), *([{"with": "characters", "keep_last": 2}] if name == "redact" else [])]
+    ],
+)
+def test_invalid_utf8_passes_every_transform_of_text(name: str, parameters: dict[str, Any]) -> None:
+    broken = pa.Array.from_buffers(pa.string(), 2, pa.array([b"caf\xe9 12", b"ok"]).buffers())
+    others = {"person": pa.array(["a", "b"]), "number": pa.array([1, 2]), "sql:c": pa.array([True, False])}
+    out = TRANSFORMS[name].apply(broken, parameters, KEYS, Context("c", "string", others=others))
+    again = TRANSFORMS[name].apply(broken, parameters, KEYS, Context("c", "string", others=others))
+    assert out.cast(pa.binary()).equals(again.cast(pa.binary()))
+    assert len(out) == 2
+
+
 def test_invalid_utf8_neither_fails_nor_changes() -> None:
     broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"caf\xe9"]).buffers())
     token = TRANSFORMS["encrypt"].apply(broken, {}, KEYS, context("string"))

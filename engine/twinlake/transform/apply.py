@@ -82,26 +82,31 @@ def apply_plan(
     for at, column in kept:
         if column.transform == "drop_row":
             table = table.without(at, column.parameters.get("where"))
-    made = {at: _native(table, at, column, known) for at, column in kept}
+    made = _natives(table, kept, known)
     if all(expression is not None for expression in made.values()):
         passed = [table.cell(at).alias(schema.names[at], metadata=schema.fields[at].metadata) for at in range(extra)]
         return table.df.select(*passed, *[expression for expression in made.values() if expression is not None])
     return _in_arrow(table, extra, kept, made, keys, known, detectors)
 
 
-def _native(table: Positions, at: int, column: ColumnPlan, known: Mapping[str, Transform]) -> Column | None:
-    """The column as an expression of Spark with the plan's type and nullability; None where there is none."""
-    transform = known[column.transform]
-    if transform.native is None:
-        return None
-    made = transform.native(table.cell(at), column.parameters, column.context(transforms=known), table.expression)
-    if made is None:
-        return None
-    named = made.alias(column.name, metadata=table.schema.fields[at].metadata)
-    found = table.df.select(named).schema.fields[0]
-    only_native = column.transform == "sql"
-    same = found.nullable == column.nullable and found.dataType.simpleString() == column.output_type
-    return named if same or only_native else None
+def _natives(
+    table: Positions, kept: Sequence[tuple[int, ColumnPlan]], known: Mapping[str, Transform]
+) -> dict[int, Column | None]:
+    """Each column as an expression of Spark with the plan's type and nullability; None where there is none."""
+    made: dict[int, Column | None] = {}
+    for at, column in kept:
+        native = known[column.transform].native
+        context = column.context(transforms=known)
+        cell = native(table.cell(at), column.parameters, context, table.expression) if native else None
+        made[at] = None if cell is None else cell.alias(column.name, metadata=table.schema.fields[at].metadata)
+    # one look at the types of all: on a Connect session each look is a call
+    shown = [(at, column, cell) for at, column in kept if (cell := made[at]) is not None and column.transform != "keep"]
+    found = table.df.select(*[cell.alias(f"n{at}") for at, _, cell in shown]).schema.fields if shown else []
+    for (at, column, _), field_ in zip(shown, found, strict=True):
+        same = field_.nullable == column.nullable and field_.dataType.simpleString() == column.output_type
+        if not same and column.transform != "sql":
+            made[at] = None
+    return made
 
 
 def _in_arrow(

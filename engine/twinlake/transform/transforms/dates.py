@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from twinlake.transform.transforms.values import repaired
+
 # year first, then the day first unless the separator is a slash, as most of the world writes
 FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%d %B %Y",
            "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%B-%Y", "%Y.%m.%d")  # fmt: skip
@@ -32,7 +34,7 @@ class ReadDates:
 
 def as_days(array: pa.Array, formats: tuple[str, ...] = ()) -> ReadDates:
     """The dates in an array of text, by `formats` or else by FORMATS."""
-    encoded = array.cast(pa.string()).dictionary_encode()
+    encoded = repaired(array.cast(pa.string())).dictionary_encode()
     read = [_read(text, formats or FORMATS) for text in encoded.dictionary.to_pylist()]
     days = np.array([*(0 if found is None else found[0] for found in read), 0], np.int64)
     rows = encoded.indices.fill_null(len(read)).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -26,7 +26,7 @@ from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Faker, Para
 from twinlake.transform.transforms.formats import in_format
 from twinlake.transform.transforms.locales import gender_of, gendered_first_names, locale_faker
 from twinlake.transform.transforms.prf import by_distinct, value_keys
-from twinlake.transform.transforms.values import as_type, canonical, folded, is_scalar, is_text
+from twinlake.transform.transforms.values import as_type, canonical, folded, is_scalar, is_text, repaired
 
 _DRAWS = 8
 
@@ -118,27 +118,18 @@ def _other_than(
 ) -> pa.Array:
     """Typed surrogates for `counters`, drawn again where one equals the value it stands for."""
     plain = values.cast(pa.string()) if is_text(spark_type) else pa.array([text.decode() for text in texts], pa.string())
-    out = as_type(_valid_text(plain, counters, draw), spark_type)
+    plain = repaired(plain)  # of such a value the format can be told but in part
+    out = as_type(draw(plain, counters), spark_type)
     for attempt in range(1, _DRAWS):
         rows = _equal_rows(out, values)
         if not len(rows):
             break
         at = pa.array(rows)
-        drawn = as_type(_valid_text(plain.take(at), mix(counters[rows], attempt), draw), spark_type)
+        drawn = as_type(draw(plain.take(at), mix(counters[rows], attempt)), spark_type)
         mask = np.zeros(len(out), dtype=bool)
         mask[rows] = True
         out = pc.replace_with_mask(out, pa.array(mask), drawn)
     return out
-
-
-def _valid_text(plain: pa.Array, counters: npt.NDArray[np.uint64], draw: Draw) -> pa.Array:
-    # text functions fail on invalid UTF-8; for such a value the format can't be told, so it counts as empty
-    try:
-        plain.validate(full=True)
-    except pa.ArrowInvalid:
-        good = [b.decode("utf-8", "replace") for b in plain.cast(pa.binary()).to_pylist()]
-        plain = pa.array(good, pa.string())
-    return draw(plain, counters)
 
 
 def _equal_rows(out: pa.Array, values: pa.Array) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from twinlake.core.keys import Keyring
 from twinlake.transform.transforms.base import Context, Parameter, SqlColumn, Transform
 from twinlake.transform.transforms.dates import as_days, restored_text
-from twinlake.transform.transforms.values import family, texts_of
+from twinlake.transform.transforms.values import family, repaired, texts_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -33,7 +33,7 @@ _SPARSE = {"2000": SPARSE_2000, "2010": SPARSE_2010, "any": tuple(sorted({*SPARS
 
 def generalize(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
     """`array` made coarser as `to` says."""
-    to = str(parameters["to"])
+    to, array = str(parameters["to"]), repaired(array)
     if to == "zip3":
         return _zip3(array, str(parameters.get("census", "any")))
     if to == "grid":

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from twinlake.transform.transforms.values import repaired
+
 Bytes = npt.NDArray[np.uint8]
 
 _HIDDEN_CLASS = r"[\pL\pN\pM]"
@@ -36,7 +38,7 @@ def masked(array: pa.Array, mask: Mask) -> pa.Array:
 
     A value of which nothing would be hidden is masked whole, every character of it.
     """
-    array = array.cast(pa.string())
+    array = repaired(array.cast(pa.string()))
     hidden = _hidden(array, mask.char)
     if mask.after or mask.until:
         hidden = _partly(array, hidden, mask)

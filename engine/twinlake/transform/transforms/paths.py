@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from twinlake.core.keys import Keyring
 from twinlake.transform.transforms.base import Apply, Context, Inner, Parameter, Transform, spec_of
 from twinlake.transform.transforms.conditional import no_key
-from twinlake.transform.transforms.values import family, is_text, spark_type_of
+from twinlake.transform.transforms.values import family, is_text, repaired, spark_type_of
 
 Leaf = tuple[str, pa.Array]
 
@@ -119,7 +119,7 @@ class _Members(list[tuple[str, Any]]):
 
 
 def _json(array: pa.Array, named: Mapping[str, Inner], rest: Inner | None, change: Any, context: Context) -> pa.Array:
-    encoded = array.dictionary_encode()
+    encoded = repaired(array).dictionary_encode()
     trees = [_parsed(text) for text in encoded.dictionary.to_pylist()]
     leaves: dict[str, list[tuple[list[Any], int]]] = {}
     for tree in trees:

@@ -23,13 +23,14 @@ from twinlake.core.keys import Keyring
 from twinlake.transform.transforms.base import Context, Inner, Parameter, Transform, applied, spec_of
 from twinlake.transform.transforms.conditional import no_key
 from twinlake.transform.transforms.prf import by_distinct
-from twinlake.transform.transforms.values import is_text
+from twinlake.transform.transforms.values import is_text, repaired
 
 _HIDDEN = re.compile(r"<([A-Z][A-Z0-9_]*):([0-9a-f]{8}\.[A-Za-z0-9_-]{22,})>")
 
 
 def spans(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
     """`array` of text with the spans found inside replaced."""
+    array = repaired(array)
     if context.others:  # a shift by another column: equal texts may differ then
         return _changed(array, parameters, keys, context)
     return by_distinct(array, lambda texts: _changed(texts, parameters, keys, context)).cast(array.type)

@@ -102,6 +102,19 @@ def canonical(array: pa.Array) -> list[bytes]:
     return [text.encode() for text in array.cast(pa.string()).to_pylist()]
 
 
+def repaired(array: pa.Array) -> pa.Array:
+    """`array`; of text, bytes that are no UTF-8 replaced by U+FFFD, since text functions fail on them. Keyed transforms work
+    on the bytes as they are instead, so that a token of them stays the same."""
+    if not pa.types.is_string(array.type):
+        return array
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = array.cast(pa.binary()).to_pylist()
+        return pa.array([None if text is None else text.decode("utf-8", "replace") for text in raw], pa.string())
+    return array
+
+
 def texts_of(array: pa.Array) -> pa.Array:
     """Each value as its canonical text, null as null: a string array."""
     if pa.types.is_string(array.type):
