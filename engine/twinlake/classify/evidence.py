@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Family, as_mask, estimating
 from twinlake.classify.features import LETTER, MARKS, WIDE, Features, Gate, features
+from twinlake.classify.lexicon import where
 from twinlake.classify.nested import json_leaves, leaves
 from twinlake.classify.spans import find_spans
 from twinlake.classify.text import is_missing, normalize
@@ -134,8 +135,8 @@ def _count_entity(out: Counters, detector: Detector, values: pa.StringArray, wei
     if not hit.any():
         return
     alone = hit
-    if detector.alone is not detector.match:
-        alone = detector.alone(values) if detector.alone else np.zeros_like(hit)
+    if detector.alone is not detector.match:  # what may decide alone matches besides: only matches are asked
+        alone = where(values, hit, detector.alone) if detector.alone else np.zeros_like(hit)
     # a shape decides only where some values match: it is not worth looking at otherwise
     wanted = detector.shape is not None and hit.mean() >= 0.5 * detector.shape_least
     shape = detector.shape(values) | hit if wanted and detector.shape else hit

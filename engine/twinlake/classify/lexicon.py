@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from twinlake.classify.features import WIDE, Features, features
+from twinlake.classify.features import MARKS, WIDE, Features, features
 from twinlake.classify.text import plain_array
 
 Mask = npt.NDArray[np.bool_]
+SPLIT = np.uint32(1 << MARKS.index(" ") | 1 << MARKS.index("-"))
 BITS = 23
-KEPT = 6
+KEPT = 10
 _SEEN: OrderedDict[tuple[str, int, int, int], tuple[pa.StringArray, Any]] = OrderedDict()
 
 
@@ -32,6 +34,14 @@ def features_of(values: pa.StringArray) -> Features:
     """`features.features`, remembered."""
     found: Features = _remembered("features", values, features)
     return found
+
+
+def head_of(text: pa.StringArray) -> pa.StringArray:
+    """The first word of each plain text, up to a space or hyphen; remembered."""
+    if not (features_of(text).marks & SPLIT).any():
+        return text
+    made: pa.StringArray = _remembered("head", text, lambda some: pc.replace_substring_regex(some, "[ -].*$", ""))
+    return made
 
 
 def _remembered(what: str, values: pa.StringArray, make: Callable[[pa.StringArray], Any]) -> Any:
@@ -84,4 +94,4 @@ def where(values: pa.StringArray, mask: Mask, test: Callable[[pa.StringArray], M
     return out
 
 
-__all__ = ["WIDE", "features_of", "has", "known", "plain_of", "where"]
+__all__ = ["WIDE", "features_of", "has", "head_of", "known", "plain_of", "where"]

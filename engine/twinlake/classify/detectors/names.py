@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Keys, Mask, Match, is_in, matches
+from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.fakes import Ints, draw, joined, pick
 from twinlake.classify.features import MARKS, Gate
-from twinlake.classify.lexicon import has, known, plain_of, where
+from twinlake.classify.lexicon import has, head_of, known, plain_of, where
 from twinlake.classify.text import listed, plain_array
 from twinlake.classify.words import common_words, first_names, last_names, rather_first, rather_last, shipped
 
@@ -48,6 +48,9 @@ HEADS = pa.array(
         sr. sra. rev. mme."""
     )
 )
+PARTICLES = pa.array(
+    listed("van von der den de del della di da dos la le el al bin ibn ten ter zu af av y e mc mac st st. o' o")
+)
 SPACE = 1 << MARKS.index(" ")
 SPLIT = SPACE | 1 << MARKS.index("-")
 WORDS = Gate(2, 120, digits=(0, 0))
@@ -57,7 +60,7 @@ WORDS = Gate(2, 120, digits=(0, 0))
 def match_first_name(values: pa.StringArray) -> Mask:
     """One or two words (or a double name) that are first names in some language."""
     text = plain_of(values)
-    hit = known(text, first_names) | _split(text, SPLIT, lambda some: known(_head(some), first_names))
+    hit = known(text, first_names) | (has(text, SPLIT) & known(head_of(text), first_names))
     return where(values, hit, lambda some: matches(some, f"{WORD}(?:[ -]{WORD})?"))
 
 
@@ -71,7 +74,9 @@ def match_first_name_alone(values: pa.StringArray) -> Mask:
 def match_last_name(values: pa.StringArray) -> Mask:
     """A word, or a double name, that is a last name in some language; particles (von, de la) are allowed."""
     text = plain_of(values)
-    hit = known(text, last_names) | _split(text, SPLIT, _is_double_last)
+    head = head_of(text)
+    double = has(text, SPLIT) & (known(head, last_names) | is_in(head, PARTICLES))
+    hit = known(text, last_names) | where(text, double, _is_double_last)
     return where(values, hit, lambda some: matches(some, ONE_NAME, ignore_case=True))
 
 
@@ -91,13 +96,9 @@ def _head(text: pa.StringArray) -> pa.StringArray:
     return pc.replace_substring_regex(text, pattern="[ -].*$", replacement="")
 
 
-def _split(text: pa.StringArray, marks: int, test: Match) -> Mask:
-    return where(text, has(text, marks), test)
-
-
 def match_person(values: pa.StringArray) -> Mask:
     """Two to four words (after titles) of which the first is a first name and the last looks like a last name."""
-    return where(values, where(values, has(values, SPACE), _may_be_person), _is_person)
+    return where(values, has(values, SPACE) & _may_be_person(values), _is_person)
 
 
 def match_person_alone(values: pa.StringArray) -> Mask:
@@ -108,13 +109,13 @@ def match_person_alone(values: pa.StringArray) -> Mask:
         named = known(last, last_names) & ~known(last, common_words)
         return _is_person(some) & (named | matches(some, ".* \\p{Lu}\\.? .*"))
 
-    return where(values, where(values, has(values, SPACE), _may_be_person), both)
+    return where(values, has(values, SPACE) & _may_be_person(values), both)
 
 
 def _may_be_person(values: pa.StringArray) -> Mask:
     """The first word is a first name or a title, or a comma tells that the last name comes first."""
     text = plain_of(values)
-    head = pc.replace_substring_regex(text, pattern="[ -].*$", replacement="")
+    head = head_of(text)
     return known(head, first_names) | is_in(head, HEADS) | has(text, 1 << MARKS.index(","))
 
 

@@ -47,8 +47,9 @@ class Scheme:
     """Whether the number is also written as digits alone, so that a column of whole numbers may hold it."""
     finish: Callable[[str], str] | None = None
     space: int = 10**7
-    loose: bool = False
-    """Whether separators may stand anywhere, as people group the number in many ways."""
+    loose: str = ""
+    """Separators that may stand anywhere, as people group the number in many ways."""
+    letters: tuple[int, int] = (0, 10)
 
 
 @cache
@@ -82,14 +83,14 @@ def detector_of(scheme: Scheme, general: tuple[str, ...]) -> Detector:
         return len(value) <= LONGEST_CHECKED and len(set(re.sub(r"\W", "", value))) > 2 and valid_by(scheme.module)(value)
 
     def match(values: pa.StringArray) -> Mask:
-        bare = pc.replace_substring_regex(values, "[ .,/-]", "") if scheme.loose else values
+        bare = pc.replace_substring_regex(values, f"[{scheme.loose}]", "") if scheme.loose else values
         return narrowed(values, matches(bare, scheme.spelled, ignore_case=True), check)
 
     def alone(values: pa.StringArray) -> Mask:
         return narrowed(values, matches(values, scheme.alone or scheme.spelled, ignore_case=True), check)
 
     finish = scheme.finish or ending(check, scheme.alphabet)
-    gate = Gate(scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=(0, 10),
+    gate = Gate(scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=scheme.letters,
         ascii=True)
     spelled = scheme.alone or scheme.spelled
     searches = [Search(f"\\b(?:{spelled})\\b", _before(scheme.headers), 0.92, gate=_long(gate), ignore_case=True)]
@@ -185,7 +186,7 @@ SCHEMES = (
         "999"),
            least=10, digits=10, finish=by_digit("bg.egn")),
     Scheme("HR_OIB", "hr.oib", "(?:hr)?[0-9]{11}", ("oib", "osobni identifikacijski broj"), shaped("8999999999", "oib"),
-        loose=True, least=11,
+        loose=" ", letters=(0, 2), least=11,
            digits=11),
     Scheme("TR_TCKN", "tr.tckimlik", "[1-9][0-9]{10}", ("tckn", "tc kimlik", "tc kimlik no", "kimlik no"),
            shaped("899999999", "tckn"), least=11, digits=11, finish=by_digit("tr.tckimlik", "calc_check_digits")),
@@ -201,7 +202,8 @@ SCHEMES = (
            ("aadhaar", "aadhar", "uidai", "aadhaar number", "aadhaar no"), shaped("3q899999999", "aadhaar"), least=12,
                digits=12),
     Scheme("TH_TNIN", "th.pin", "[1-8]-?[0-9]{4}-?[0-9]{5}-?[0-9]{2}-?[0-9]", ("thai id", "thai national id", "tnin"),
-           shaped("199999999999", "thpin"), loose=True, least=13, most=17, digits=13, finish=by_digit("th.pin")),
+           shaped("199999999999", "thpin"), loose=" -", letters=(0, 0), least=13, most=17, digits=13,
+               finish=by_digit("th.pin")),
     Scheme("MY_NRIC", "my.nric", "[0-9]{2}[01][0-9][0-3][0-9]-?[0-9]{2}-?[0-9]{4}", ("mykad", "nric", "malaysian id",
         "ic number"),
            dated("ymd", "mynric", "-14-9999"), least=12, digits=12, alone="[0-9]{6}-[0-9]{2}-[0-9]{4}", finish=str),
