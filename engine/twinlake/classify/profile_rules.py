@@ -134,7 +134,7 @@ def _ages(found: Found, counts: Counts) -> bool:
     dense = different >= 0.75 * (most - least + 1)
     peak = max(tens, key=lambda ten: tens[ten])
     old = sum(n for ten, n in tens.items() if ten >= 6) / total
-    return dense and 1 <= peak <= 6 and max(tens.values()) <= 0.5 * total and old <= 0.45
+    return dense and 1 <= peak <= 7 and max(tens.values()) <= 0.5 * total and old <= 0.55
 
 
 def _codes(entity: str, found: Found, counts: Counts, table: Table | None, low: float) -> bool:
