@@ -30,6 +30,10 @@ STREET_WORD = (
         "|via|viale|piazza|corso"
     "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata"
         "|[a-z]*veien|ulica|ul\\.?"
+    "|view|rise|vale|mount|manor|quay|wharf|cottages|estate|vicolo|contrada|borgo|strada|rotonda|viela|praca|alameda|rodovia"
+    "|estrada|ladeira|quadra|condominio|loteamento|conjunto|glorieta|ronda|callejon|cuesta|pasaje|rambla|urbanizacion|acceso"
+    "|costanilla|[a-z]*steeg|[a-z]*hof|[a-z]*singel|[a-z]*baan|[a-z]*dreef|[a-z]*gracht|[a-z]*kade|[a-z]*plein|[a-z]*dijk|aleja"
+    "|plac|al\\.|pl\\.|os\\."
 )
 NUMBERED = (
     "#?[0-9]+[a-z]?(?:[-/][0-9]+[a-z]?)?,? +\\S*\\pL{2,}.*"
