@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +28,18 @@ if TYPE_CHECKING:
 
     from twinlake.evaluate.results import RunResult
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "run", "transform"]
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "restore", "run", "transform"]
 
 
 def run(
-    config: Config | Mapping[str, Any] | str | Path, spark: SparkSession | None = None, progress: Progress | None = None
+    config: Config | Mapping[str, Any] | str | Path,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+    detectors: Mapping[str, Detector] | None = None,
 ) -> RunResult:
     """Makes a twin: the whole line. `config` is a Config, a dict of its keys, or the path of a YAML file.
 
+    `detectors` are added to the built-in ones, by entity.
     Errors: the tree of twinlake.core.errors.
     """
     from twinlake import pipeline
@@ -45,9 +49,9 @@ def run(
     elif not isinstance(config, Config):
         config = load_config(base=dict(config))
     if progress is not None:
-        return pipeline.run(config, spark, progress)
+        return pipeline.run(config, spark, progress, detectors=detectors)
     with opened() as shown:
-        return pipeline.run(config, spark, shown)
+        return pipeline.run(config, spark, shown, detectors=detectors)
 
 
 def profile(df: DataFrame, min_people: int = 10) -> Profile:
@@ -55,16 +59,31 @@ def profile(df: DataFrame, min_people: int = 10) -> Profile:
     return profile_table(_checked(df), None, min_people)
 
 
-def classify(df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, Detector] | None = None) -> Labels:
-    """Which personal data each column holds. `detectors` are added to the built-in ones."""
+def classify(
+    df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, Detector] | None = None, full_scan: bool = False
+) -> Labels:
+    """Which personal data each column holds. `detectors` are added to the built-in ones; `full_scan` looks at all rows."""
     from twinlake.classify.detectors import DETECTORS
 
-    return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})})
+    return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})}, full_scan=full_scan)
 
 
-def plan(profile: Profile, labels: Labels, policy: Policy | Mapping[str, Any] | str | Path | None = None) -> Plan:
-    """What happens to each column. `policy`: rules, a YAML file, or None for the built-in policy."""
-    return make_plan(profile, labels, policy if isinstance(policy, Policy) else load_policy(policy))
+def plan(
+    profile: Profile,
+    labels: Labels,
+    policy: Policy | Mapping[str, Any] | str | Path | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
+) -> Plan:
+    """What happens to each column. `policy`: rules, a YAML file, a ready one's name such as `gdpr`, or None for the
+    default. `tags`: column -> its tags, for rules that select by tag."""
+    return make_plan(profile, labels, policy if isinstance(policy, Policy) else load_policy(policy), tags=tags)
+
+
+def restore(df: DataFrame, plan: Plan, keys: Mapping[str, str] | Keyring) -> DataFrame:
+    """`df`, protected by `plan`, with what was encrypted turned back; lazy. Errors: KeyReferenceError without the keys."""
+    from twinlake.transform.restore import restore_plan
+
+    return restore_plan(df, plan, keys if isinstance(keys, Keyring) else resolve_keys(keys))
 
 
 def transform(df: DataFrame, plan: Plan, keys: Mapping[str, str] | Keyring | None = None) -> DataFrame:

@@ -111,6 +111,21 @@ Example: twinlake {} customers.parquet {}"""
 
 
 def _stage_command(stage: str, text: str, example: str) -> None:
+    def planning(
+        source: _Source = None,
+        rows: _Rows = None,
+        target: _Target = None,
+        holdout: _Holdout = None,
+        name: _Name = None,
+        config: _File = None,
+        settings: _Set = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and write no plan.")] = False,
+        quiet: _Quiet = False,
+        verbose: _Verbose = False,
+    ) -> None:
+        arguments = _arguments(source, rows, target, holdout, name)
+        _run_line(stage, arguments, config, settings or [], quiet, verbose, dry_run)
+
     def command(
         source: _Source = None,
         rows: _Rows = None,
@@ -125,7 +140,8 @@ def _stage_command(stage: str, text: str, example: str) -> None:
         arguments = _arguments(source, rows, target, holdout, name)
         _run_line(stage, arguments, config, settings or [], quiet, verbose)
 
-    app.command(stage, help=text + _EXAMPLE.format(stage, example).rstrip(), short_help=text.partition(":")[0])(command)
+    work = planning if stage == "plan" else command
+    app.command(stage, help=text + _EXAMPLE.format(stage, example).rstrip(), short_help=text.partition(":")[0])(work)
 
 
 for _stage, _text, _more in (
@@ -156,6 +172,37 @@ def verify(run_dir: _RunDir) -> None:
     if damaged:
         raise DataError(f"{run_dir}: {len(damaged)} damaged: {', '.join(damaged)}")
     print(f"{run_dir}: every artifact is what the run wrote")
+
+
+@app.command(
+    help="Turn what a run encrypted back into values, given its key: real data, in a new folder."
+    + _EXAMPLE.format("restore", "--out people.parquet").replace("customers.parquet", "runs/customers-twin"),
+    short_help="Turn what a run encrypted back into values, given its key.",
+)
+def restore(
+    run_dir: _RunDir,
+    out: Annotated[Path, typer.Option("--out", help="New folder for the restored rows (Parquet, mode 0700).")],
+    config: _File = None,
+    settings: _Set = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Restores the protected table of a run."""
+    from twinlake.core.config import load_config
+
+    _now.verbose = verbose
+    if not (run_dir / "run.json").is_file():
+        raise UserError(f"no run folder at {run_dir}; runs are in runs/<name> unless run.dir says otherwise")
+    from twinlake.tables.run_folder import RunFolder
+
+    settled = load_config(config, settings or [], base=RunFolder(run_dir.absolute()).state().get("config", {}))
+    _require_java()
+    from twinlake.tables.quiet import quiet_jvm
+
+    with quiet_jvm(_engine_log(verbose)):
+        from twinlake.transform.restore import restore_run
+
+        rows, names = restore_run(run_dir, out, settled.keys)
+    print(f"{out}: {rows:,} rows, restored: {', '.join(names)}")
 
 
 @app.command(help="Print the JSON Schema of the config, for editors.")
@@ -191,7 +238,13 @@ def _is_path(source: str) -> bool:
 
 
 def _run_line(
-    stage: str, arguments: dict[str, Any], file: str | None, settings: list[str], quiet: bool, verbose: bool
+    stage: str,
+    arguments: dict[str, Any],
+    file: str | None,
+    settings: list[str],
+    quiet: bool,
+    verbose: bool,
+    dry_run: bool = False,
 ) -> None:
     from twinlake.core.config import load_config
 
@@ -203,16 +256,24 @@ def _run_line(
     from twinlake.core.progress import opened
     from twinlake.tables.quiet import quiet_jvm
 
+    with quiet_jvm(_engine_log(verbose)) as visible, opened(quiet, visible) as progress:
+        from twinlake import pipeline
+
+        if dry_run:
+            text = pipeline.dry_run(config, progress=progress)
+        else:
+            result = pipeline.run(config, progress=progress, last="report" if stage == "run" else stage)
+            text = result.summary() if stage == "run" else pipeline.describe(result.run_dir, stage)
+    print(text)
+
+
+def _engine_log(verbose: bool) -> Path | None:
+    """A new file for what Spark and Ray print; None where it should be seen."""
     if not verbose:
         descriptor, path = tempfile.mkstemp(prefix="twinlake-", suffix=".log")
         os.close(descriptor)
         _now.log = Path(path)
-    with quiet_jvm(_now.log) as visible, opened(quiet, visible) as progress:
-        from twinlake import pipeline
-
-        result = pipeline.run(config, progress=progress, last="report" if stage == "run" else stage)
-        text = result.summary() if stage == "run" else pipeline.describe(result.run_dir, stage)
-    print(text)
+    return _now.log
 
 
 def _require_java() -> None:

@@ -6,43 +6,34 @@ each stage reads and writes, is the table `LINE` at the end. `run` is the whole 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twinlake.classify.classify import classify_table
-from twinlake.classify.labels import Labels
+from twinlake.classify.custom import with_names
+from twinlake.classify.detector import Detector
+from twinlake.classify.stage import classify_run
 from twinlake.core.config import Config, config_hash
 from twinlake.core.progress import Progress, Silent
-from twinlake.core.seeds import derive
 from twinlake.evaluate.results import RunResult, describe, record_texts, result_of, verify, versions
 from twinlake.evaluate.stage import evaluate_run, report_run
 from twinlake.generate.stage import generate_run
 from twinlake.models.encode import encode_run
-from twinlake.profile.profile import profile_table
-from twinlake.profile.types import Profile
-from twinlake.tables.parts import file_hash, write_text
+from twinlake.profile.stage import profile_run
+from twinlake.tables.parts import file_hash
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
-from twinlake.tables.source import (
-    Source,
-    check_request,
-    default_name,
-    open_holdout,
-    open_source,
-    snapshots,
-    spark_errors,
-)
-from twinlake.tables.split import Split, split_of
+from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots, spark_errors
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
 from twinlake.train.fit import train_run
-from twinlake.transform.plan import Plan, make_plan
-from twinlake.transform.policy import load_policy, policy_text
-from twinlake.transform.protect import protect_run
+from twinlake.transform.plan import tags_of
+from twinlake.transform.policy import policy_text
+from twinlake.transform.stage import plan_change, plan_run, read_plan, transform_run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["STAGES", "RunResult", "describe", "run", "verify"]
+__all__ = ["STAGES", "RunResult", "describe", "dry_run", "run", "verify"]
 
 
 @dataclass
@@ -54,51 +45,32 @@ class Run:
     progress: Progress
     spark: SparkSession
     source: Source
-
-    @property
-    def split(self) -> Split:
-        """How train and holdout rows are told apart."""
-        return split_of(self.config.holdout, derive(self.config.run.seed, "split"))
+    detectors: Mapping[str, Detector] | None = None
 
 
 def profile(run: Run) -> str:
     """profile.json: statistics of the train rows, rare values left out."""
-    found = profile_table(run.source.df, run.split, run.config.privacy.min_people)
-    write_text(run.folder / "profile.json", found.to_json())
-    if not found.rows:
-        run.progress.say("warning: there are no rows; the twin has the columns alone, and nothing can be measured")
-    return f"{found.rows:,} train rows, {len(found.columns)} columns"
+    return profile_run(run.folder, run.source, run.config, run.progress)
 
 
 def classify(run: Run) -> str:
-    """labels.json: which personal data each column holds."""
-    kinds: dict[str, str] = {c.name: c.kind for c in _profile(run).columns}
-    labels = classify_table(run.source.df, run.config.classify.sample_rows, derive(run.config.run.seed, "classify"), kinds)
-    write_text(run.folder / "labels.json", labels.to_json())
-    found = [f"{c.name}: {c.entity}" for c in labels.columns if c.entity]
-    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "") or "no personal data found"
+    """labels.json: which personal data each column holds; labels.sql: tags and masks to review."""
+    return classify_run(run.folder, run.source, run.config, run.detectors)
 
 
 def plan(run: Run) -> str:
     """plan.yaml: what happens to each column; may be edited by hand before going on."""
-    labels = Labels.from_json((run.folder / "labels.json").read_text(encoding="utf-8"))
-    made = make_plan(_profile(run), labels, load_policy(run.config.policy))
-    write_text(run.folder / "plan.yaml", made.to_yaml())
-    changed = [c.name for c in made.columns if c.transform != "keep"]
-    return f"{len(changed)} of {len(made.columns)} columns are transformed"
+    return plan_run(run.folder, run.config)
 
 
 def transform(run: Run) -> str:
     """protected/ and private/holdout/: the plan applied to train and holdout rows."""
-    holdout = open_holdout(run.spark, run.config.holdout, run.source)
-    train, held_out = protect_run(run.folder, run.source.df, holdout, _plan(run), run.config.keys, run.split, run.progress)
-    return f"{train:,} train rows, {held_out:,} held out"
+    return transform_run(run.spark, run.folder, run.source, run.config, run.progress)
 
 
 def encode(run: Run) -> str:
     """codec.json, private/encoded/ and pairs.npz: the protected rows as tokens, and their counts."""
-    codec = encode_run(run.spark, run.folder, _plan(run), run.config.privacy.min_people, run.config.run.seed)
-    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values"
+    return encode_run(run.spark, run.folder, read_plan(run.folder, run.source), run.config)
 
 
 def train(run: Run) -> str:
@@ -121,22 +93,13 @@ def report(run: Run) -> str:
     return report_run(run.folder, run.config, run.source.name)
 
 
-def _profile(run: Run) -> Profile:
-    return Profile.from_json((run.folder / "profile.json").read_text(encoding="utf-8"))
-
-
-def _plan(run: Run) -> Plan:
-    table = [(f.name, f.dataType.simpleString()) for f in run.source.df.schema.fields]
-    return Plan.from_yaml((run.folder / "plan.yaml").read_text(encoding="utf-8"), str(run.folder / "plan.yaml"), table)
-
-
 # fmt: off
 # name, work, the settings that it depends on, what it reads, what it writes
 LINE: tuple[Stage[Run], ...] = (
     Stage("profile", profile,
           lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people],
           (), ("profile.json",)),
-    Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json",)),
+    Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json", "labels.sql")),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
     Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
           ("plan.yaml",), ("protected", "private/holdout")),
@@ -155,13 +118,22 @@ LINE: tuple[Stage[Run], ...] = (
 STAGES = tuple(stage.name for stage in LINE)
 
 
-def run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, last: str = "report") -> RunResult:
+def run(
+    config: Config,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+    last: str = "report",
+    detectors: Mapping[str, Detector] | None = None,
+) -> RunResult:
     """Runs the line up to `last`, skipping stages that are done for the same config, source and artifacts.
 
     `spark`: the session to use (classic or Connect, its settings stay); else the active one or a local one for this run.
+    `detectors`: added to the built-in ones, by entity.
     Errors: the tree of core/errors.py. After the whole line everything private is removed unless run.keep_private.
     """
     progress = progress or Silent()
+    if detectors:
+        config = with_names(config, detectors)
     folder = open_folder(config.run.dir or f"runs/{config.run.name or default_name(config.source)}")
     check_request(config, folder.root)
     stages = LINE[: STAGES.index(last) + 1]
@@ -176,11 +148,18 @@ def run(config: Config, spark: SparkSession | None = None, progress: Progress | 
                 source = open_source(own, config.source)
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
-                folder.update(warnings=list(source.warnings))
-                status = run_stages(folder, stages, todo, config, Run(config, folder, progress, own, source), progress)
+                tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
+                folder.update(warnings=list(source.warnings), tags=tags)
+                line = Run(config, folder, progress, own, source, detectors)
+                status = run_stages(folder, stages, todo, config, line, progress)
         finally:
             stop_session(own)
         record_texts(folder)
         if last == "report" and not config.run.keep_private:
             folder.drop_private()
         return result_of(folder, status)
+
+
+def dry_run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None) -> str:
+    """What `plan` would decide, as a diff from the run's plan.yaml, or from the table as it is. Writes no plan."""
+    return plan_change(RunFolder(run(config, spark, progress, last="classify").run_dir), config)

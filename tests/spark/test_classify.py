@@ -42,7 +42,7 @@ def people() -> pa.Table:
             "created": pa.array([dt.datetime(2020, 1, 1, 12)] * ROWS, pa.timestamp("us", tz="UTC")),
             "order_no": pa.array(np.random.Generator(np.random.Philox(5)).integers(10**15, 10**16, ROWS)),
             "note": note,
-            "secret": [f"{CANARY}-{i}" for i in range(ROWS)],
+            "remark": [f"{CANARY}-{i}" for i in range(ROWS)],
             "tags": pa.array([["a"]] * ROWS),
         }
     )
@@ -77,8 +77,37 @@ def test_free_text_is_said_to_contain(labels: Labels) -> None:
     assert labels["note"].contains == {"EMAIL_ADDRESS": pytest.approx(0.02)}
 
 
-def test_nested_columns_are_said_not_to_be_looked_into(labels: Labels) -> None:
-    assert "not_looked_into" in labels["tags"].evidence
+def test_what_cannot_be_looked_into_is_said(spark: SparkSession) -> None:
+    df = spark.range(50).select(F.col("id").cast("string").cast("binary").alias("b"))
+    assert "not_looked_into" in classify_table(df)["b"].evidence
+
+
+def test_nested_leaves_and_json_by_path(spark: SparkSession) -> None:
+    df = spark.range(300).select(
+        F.struct(F.concat(F.lit("a"), "id", F.lit("@example.org")).alias("email")).alias("contact"),
+        F.array(F.struct(F.lit("write to b@example.org").alias("note"))).alias("orders"),
+        F.create_map(F.concat(F.lit("k"), "id", F.lit("@example.org")), F.lit("4111111111111111")).alias("attrs"),
+        F.to_json(F.struct(F.concat(F.lit("c"), "id", F.lit("@example.org")).alias("mail"))).alias("doc"),
+    )
+    labels = classify_table(df)
+    found = {c.name + leaf.path: leaf.entity or list(leaf.contains) for c in labels.columns for leaf in c.paths}
+    assert found == {
+        "contact.email": "EMAIL_ADDRESS",
+        "orders[].note": ["EMAIL_ADDRESS"],
+        "attrs{keys}": "EMAIL_ADDRESS",
+        "attrs{values}": "CREDIT_CARD",
+        "doc.mail": "EMAIL_ADDRESS",
+    }
+
+
+def test_a_full_scan_finds_one_row_in_thousands_and_a_sample_says_its_bound(spark: SparkSession) -> None:
+    other = F.concat(F.lit("note "), "id", F.lit(" said"))
+    note = F.when(F.col("id") == 1234, F.lit("mail x@example.org now")).otherwise(other)
+    df = spark.range(5000).select(note.alias("note"))
+    whole = classify_table(df, sample_rows=100, full_scan=True)["note"]
+    assert (whole.contains, whole.missed_at_most) == ({"EMAIL_ADDRESS": 0.0002}, 0.0)
+    part = classify_table(df, sample_rows=100)["note"]
+    assert part.missed_at_most is not None and 0.02 < part.missed_at_most < 0.15
 
 
 def test_no_value_is_in_the_labels(labels: Labels) -> None:
@@ -116,7 +145,7 @@ def test_a_failing_detector_does_not_tell_the_value(spark: SparkSession) -> None
     def fake(keys: Keys) -> pa.StringArray:
         return pa.array([""] * len(keys))
 
-    broken = {"BROKEN": Detector("BROKEN", failing, (), "pattern", fake, 1)}
+    broken = {"BROKEN": Detector("BROKEN", failing, (), "pattern", fake, 1, alone=failing)}
     with pytest.raises(DataError) as error:
         classify_table(spark.createDataFrame([(CANARY,)], "a string"), detectors=broken)
     assert CANARY not in str(error.value) and "BROKEN" in str(error.value)

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 
 from twinlake.core.errors import KeyReferenceError, PolicyError
 from twinlake.core.keys import Keyring, ephemeral_keyring, make_key
-from twinlake.transform.apply import apply_plan, count_foreign, restore_column
+from twinlake.transform.apply import apply_plan
 from twinlake.transform.plan import ColumnPlan, Plan
+from twinlake.transform.restore import count_foreign, restore_column
 from twinlake.transform.transforms import TRANSFORMS, Context, Transform
 
 MATERIAL = bytes.fromhex("c0ffee00112233445566778899aabbccddeeff0102030405060708090a0b0c0d")

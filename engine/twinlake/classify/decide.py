@@ -1,37 +1,39 @@
-"""Decides the entity of a column from its name, its profile kind and what was counted. Sees no value.
+"""Decides the entity of a column from its name, what was counted in it, and its neighbours. Sees no value.
 
 Neither a header nor a pattern decides by itself, but for spellings that hardly anything else has:
 
 - with header support: at least WITH_HEADER of the values match;
 - without: at least ALONE of the values match a spelling that may decide alone (lower end of the 95% Wilson interval);
   words from a list (names, places) must also be many different ones;
-- entities of strength `weak` (gender, birth date, postal code) never decide without a header.
+- where the header is silent (c17) the profile may decide too: few values that are all words for gender, dates spread over
+  generations, whole numbers spread as ages are (`profile_rules.py`); there a neighbour counts, such as names beside them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from twinlake.classify.detector import Detector
 from twinlake.classify.evidence import Counts, Found
-from twinlake.classify.header import support
+from twinlake.classify.header import is_silent, support
+from twinlake.classify.profile_rules import Table, by_neighbours, by_profile
 
 Evidence = dict[str, dict[str, float | int | bool]]
+Decision = tuple[str | None, float, Evidence]
 
 ALONE = 0.5
 """Least share (lower end) without a header. One random number of 16 digits in ten passes Luhn: far below."""
-ALONE_DICTIONARY = 0.5
-"""The same for words of a list, of the values and of the different values."""
 WITH_HEADER = 0.3
 WITH_HEADER_WEAK = 0.5
 LEAST_LOW = 0.1
 """The lower end that even a supported share must reach: one match among two values is no evidence."""
-MIN_DISTINCT = 20
-"""Different words of a list that a column without a header must hold."""
-MIN_DISTINCT_COUNTRIES = 10
 SHAPE = 0.85
 """With the entity's own header: share of the looser shape; `Detector.shape_least` of the values must match besides."""
+ROUNDS = 3
+NEAR = 2
+"""Columns to either side that count as neighbours."""
 CONTAINS_LEAST = 0.0
 Z = 1.96
 
@@ -49,22 +51,51 @@ def wilson(hits: int, trials: int, z: float = Z) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
+def relevant(name: str, detectors: Mapping[str, Detector]) -> dict[str, Detector]:
+    """The detectors that can have a say on a column of this name: a weak one needs a header, or a rule and a silent one."""
+    silent = is_silent(name)
+    out = {}
+    for entity, detector in detectors.items():
+        header = support(name, detector.headers, detector.against)
+        lone = detector.alone is not None and (silent or detector.strength != "weak")
+        if header or lone or (silent and detector.rule == "ages"):
+            bare = None if header else detector.bare_gate
+            out[entity] = replace(detector, gate=bare) if bare else detector
+    return out
+
+
+def decide_table(columns: Sequence[tuple[str, str | None, Counts]], detectors: Mapping[str, Detector]) -> list[Decision]:
+    """(entity or None, score, evidence) of every column (name, profile kind, counts) of one table."""
+    out = [decide(name, kind, counts, detectors) for name, kind, counts in columns]
+    for _ in range(ROUNDS):  # a town that is found speaks for the postal code beside it, and that for the street
+        entities = [entity for entity, _, _ in out]
+        known = frozenset(e for e in entities if e)
+        for i, (name, kind, counts) in enumerate(columns):
+            if entities[i] is None:
+                near = frozenset(e for e in entities[max(0, i - NEAR) : i + NEAR + 1] if e)
+                out[i] = decide(name, kind, counts, detectors, Table(known, near))
+        if [entity for entity, _, _ in out] == entities:
+            break
+    return out
+
+
 def decide(
-    name: str, kind: str | None, counts: Counts, detectors: Mapping[str, Detector]
-) -> tuple[str | None, float, Evidence]:
+    name: str, kind: str | None, counts: Counts, detectors: Mapping[str, Detector], table: Table | None = None
+) -> Decision:
     """(entity or None, score, evidence). The score is the lower end of the share, raised by header support."""
     evidence: Evidence = {}
     best: tuple[float, ...] = ()
     chosen: str | None = None
     if kind in ("empty", "opaque") or not counts.filled:
         return None, 0.0, evidence
+    silent = is_silent(name)
     for entity, detector in detectors.items():
         found = counts.found.get(entity, Found())
         header = support(name, detector.headers, detector.against)
         if not found.hits and not header:
             continue
         low, high = wilson(found.hits, counts.filled)
-        yes = _is(detector, found, counts, header, kind)
+        yes = _is(detector, found, counts, header, kind, silent, table)
         evidence[entity] = {
             "matches": found.hits,
             "share": round(found.hits / counts.filled, 6),
@@ -79,10 +110,17 @@ def decide(
         if not yes:
             continue
         score = min(1.0, low + 0.5 * header * (1.0 - low))
-        order = (header, RANK[detector.strength], found.distinct / max(counts.distinct, 1), score)
+        order = _order(detector, found, counts, header, score)
         if order > best:
             best, chosen = order, entity
-    return chosen, round(best[3], 6) if chosen else 0.0, evidence
+    return chosen, round(best[-1], 6) if chosen else 0.0, evidence
+
+
+def _order(detector: Detector, found: Found, counts: Counts, header: float, score: float) -> tuple[float, ...]:
+    lone = found.alone / counts.filled
+    if header:
+        return (header, RANK[detector.strength], round(found.hits / counts.filled, 2), lone, score)
+    return (0.0, RANK[detector.strength], round(lone, 2), found.distinct / max(counts.distinct, 1), score)
 
 
 def contained(label: str | None, counts: Counts) -> dict[str, float]:
@@ -93,7 +131,9 @@ def contained(label: str | None, counts: Counts) -> dict[str, float]:
     return {entity: round(share, 6) for entity, share in shares.items() if share > CONTAINS_LEAST}
 
 
-def _is(detector: Detector, found: Found, counts: Counts, header: float, kind: str | None) -> bool:
+def _is(
+    detector: Detector, found: Found, counts: Counts, header: float, kind: str | None, silent: bool, table: Table | None
+) -> bool:
     share = found.hits / counts.filled
     low, _ = wilson(found.hits, counts.filled)
     if header:
@@ -106,12 +146,12 @@ def _is(detector: Detector, found: Found, counts: Counts, header: float, kind: s
         )
         if enough or shaped:
             return True
-    if detector.alone is None or detector.strength == "weak":
+    if detector.alone is None and detector.rule != "ages":
         return False
-    alone, _ = wilson(found.alone, counts.filled)
-    if detector.strength != "dictionary":
-        return alone >= ALONE
-    # a few values that happen to be names (months, colours) are a category, not people
-    least = MIN_DISTINCT_COUNTRIES if detector.entity == "COUNTRY" else MIN_DISTINCT
-    many = found.distinct >= least and found.distinct >= ALONE_DICTIONARY * counts.distinct
-    return alone >= ALONE_DICTIONARY and many and kind != "constant"
+    if detector.rule == "share":
+        if detector.strength != "weak" and wilson(found.alone, counts.filled)[0] >= ALONE:
+            return True
+        return silent and table is not None and by_neighbours(detector.entity, found, counts, table)
+    if detector.rule != "words" and not silent:
+        return False
+    return kind != "constant" and by_profile(detector, found, counts, table, wilson(found.alone, counts.filled)[0], silent)

@@ -27,13 +27,22 @@ def normalize(values: pa.Array) -> pa.StringArray:
     it leaves, and Python's `int` would read them where RE2's [0-9] does not, so they are mapped here.
     """
     text = values.cast(pa.string())
-    foreign = pc.match_substring_regex(text, pattern="[^\\x00-\\x7F]")
-    if pc.any(foreign).as_py():
+    if not is_ascii(text):
         text = pc.utf8_normalize(text, form="NFKC")
         text = pc.replace_substring_regex(text, pattern=INVISIBLE, replacement="")
         text = pc.replace_substring_regex(text, pattern=DASHES, replacement="-")
         text = _ascii_digits(text)
     return pc.utf8_trim_whitespace(text)
+
+
+def is_ascii(values: pa.StringArray) -> bool:
+    """Whether no byte of the array lies beyond ASCII: one look at the buffer."""
+    data = values.buffers()[2]
+    offsets = np.frombuffer(values.buffers()[1], dtype=np.int32)[values.offset : values.offset + len(values) + 1]
+    if data is None or not len(offsets):
+        return True
+    used = np.frombuffer(data, dtype=np.uint8)[offsets[0] : offsets[-1]]
+    return not len(used) or int(used.max()) < 128
 
 
 def is_missing(values: pa.StringArray) -> pa.BooleanArray:
@@ -50,6 +59,8 @@ def plain(text: str) -> str:
 
 def plain_array(values: pa.StringArray) -> pa.StringArray:
     """`plain` for a whole array: NFKD, combining marks removed, lower case."""
+    if is_ascii(values):
+        return pc.ascii_lower(values)
     text = pc.utf8_lower(values)
     for letter, spelled in (("ß", "ss"), ("ø", "o"), ("ł", "l")):
         text = pc.replace_substring(text, pattern=letter, replacement=spelled)

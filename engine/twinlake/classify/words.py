@@ -92,13 +92,15 @@ def shipped(name: str) -> pa.StringArray:
 @cache
 def first_names() -> pa.StringArray:
     """First names of many languages, with their romanized spellings where Faker has them."""
-    return _array(word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "first_name"))
+    words = [word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "first_name")]
+    return _array([*words, *shipped("first_census").to_pylist()])
 
 
 @cache
 def last_names() -> pa.StringArray:
     """Last names of many languages."""
-    return _array(word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "last_name"))
+    words = [word for provider in _providers("person", PERSON_LOCALES) for word in _listed(provider, "last_name")]
+    return _array([*words, *shipped("last_census").to_pylist()])
 
 
 @cache
@@ -110,6 +112,7 @@ def cities() -> pa.StringArray:
     words += [line.split(";")[0] for line in shipped("us_cities").to_pylist()]
     for provider in _providers("address", PLACE_LOCALES):
         words += list(getattr(provider, "cities", ())) + list(getattr(provider, "city_names", ()))
+    words += shipped("cities_world").to_pylist()
     # the shortest Italian and Dutch villages are also ordinary words and codes
     return _array(word.replace(".", "") for word in words if len(word) > 3)
 
@@ -149,6 +152,31 @@ def state_codes() -> pa.StringArray:
 
     more = "PR GU VI AS MP AE AP AA AB BC MB NB NL NS NT NU ON PE QC SK YT NSW QLD TAS VIC ACT"
     return _array([*Address.states_abbr, *more.split()])
+
+
+@cache
+def rather_first() -> pa.StringArray:
+    """Names that are more often a first than a last name."""
+    return shipped("rather_first")
+
+
+@cache
+def rather_last() -> pa.StringArray:
+    """Names that are more often a last than a first name."""
+    return shipped("rather_last")
+
+
+@cache
+def common_words() -> pa.StringArray:
+    """Frequent English words, and months and colours: they are names too, but say nothing of people."""
+    from faker.providers.lorem.en_US import Provider as Lorem
+
+    own = listed(
+        """january february march april may june july august monday tuesday wednesday thursday friday saturday sunday red
+        green blue black white brown gray grey gold silver pink purple orange yellow north south east west large small medium
+        low high yes no true false none other new old open closed active spring summer autumn winter dog cat rock"""
+    )
+    return _array([*Lorem.word_list, *own])
 
 
 def _array(words: Iterable[str]) -> pa.StringArray:

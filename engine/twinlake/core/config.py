@@ -77,10 +77,25 @@ class HoldoutConfig(Section):
     source: str | None = Field(None, description="Path of the caller's own holdout rows; turns the split off.")
 
 
+class DetectorConfig(Section):
+    """A detector of the user's own."""
+
+    entity: str = Field(description="Name of the entity in upper snake case; that of a built-in one replaces it.")
+    pattern: str | None = Field(None, description="RE2 of the whole value; also looked for inside text.")
+    score: Share = Field(0.8, gt=0.0, le=1.0, description="Worth of a find in text; below 0.5 a header must speak too.")
+    phrases: list[str] = Field([], description="Words and phrases, compared without case and accents.")
+    headers: list[str] = Field([], description="Words of column names that speak for the entity.")
+    alone: bool = Field(False, description="Decide a column without a header.")
+    ignore_case: bool = Field(True, description="Match letters of either case.")
+
+
 class ClassifyConfig(Section):
     """The search for personal data."""
 
     sample_rows: Count = Field(10_000, ge=100, description="Rows looked at for each column.")
+    full_scan: bool = Field(False, description="Look at all rows: nothing is sampled away.")
+    detectors: list[DetectorConfig] = Field([], description="Own detectors: entity, pattern, score, phrases, headers.")
+    python_detectors: list[str] = Field([], description="Names of detectors given to run(detectors=...), which sets this.")
 
 
 class ModelConfig(Section):
@@ -149,7 +164,8 @@ class Config(Section):
     holdout: HoldoutConfig = HoldoutConfig()
     classify: ClassifyConfig = ClassifyConfig()
     policy: str | dict[str, Any] | None = Field(
-        None, description="Policy file, or its content; default: the built-in one."
+        None,
+        description="Policy: default, gdpr, hipaa_safe_harbor, pci, strict, reversible, a file, or its content.",
     )
     keys: dict[str, str] = Field(
         {}, description="Key references: env:NAME, file:path or secret://scope/key. Never a key."

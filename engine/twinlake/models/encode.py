@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec, Tokens, bin_labels, column_from_json
 from twinlake.models.fitting import fit_column
@@ -35,9 +36,10 @@ SAMPLE = 200_000
 PAIR_SAMPLE = 100_000
 
 
-def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, people: int, seed: int) -> Codec:
-    """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run."""
-    codec = fit_codec(spark, folder.protected, tuple(column_of(c) for c in plan.kept), people, seed)
+def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Config) -> str:
+    """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run; returns a line."""
+    columns = tuple(column_of(c) for c in plan.kept)
+    codec = fit_codec(spark, folder.protected, columns, config.privacy.min_people, config.run.seed)
     write_text(folder / "codec.json", codec.to_json())
     folder.private.mkdir(mode=0o700, exist_ok=True)
     encode_folder(spark, folder.protected, folder / "codec.json", folder.encoded).save(folder.private / "pairs.npz")
@@ -45,7 +47,7 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, people: int, 
         spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False
     )
     holdout.save(folder.private / "holdout.npz")
-    return codec
+    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values"
 
 
 def column_of(column: ColumnPlan) -> Column:

@@ -1,41 +1,49 @@
-"""Applies a plan to a DataFrame: lazily, in one pass over Arrow batches, with nothing collected and no setting changed.
+"""Applies a plan to a DataFrame: lazily, in one pass, with nothing collected and no setting changed.
 
-Columns are addressed by position, so names may hold dots, backticks or differ by case only. Leading columns whose names
-start with `__twinlake_` pass through. Keys travel inside the function that executors get and nowhere else: no plan, no
-setting and no literal holds them. A failure names column, row of the batch and type, never a value: Spark carries
-Python errors to the driver as text. Knows nothing of how the plan was made.
+What Spark can express without a key is a column expression; all the rest runs in one `mapInArrow` over the table, and
+where nothing is left for it no Python runs. Columns are addressed by position, so names may hold dots, backticks or
+differ by case only. Leading columns whose names start with `__twinlake_` pass through. Keys travel inside the function
+that executors get and nowhere else: no plan, no setting and no literal holds them. A failure names column, row of the
+batch and type, never a value: Spark carries Python errors to the driver as text. Knows nothing of how the plan was made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from twinlake.core.errors import DataError, KeyReferenceError, PolicyError, TwinlakeError, escaped, nearest
+from twinlake.core.errors import DataError, KeyReferenceError, PolicyError, TwinlakeError, escaped
 from twinlake.core.keys import DEFAULT_KEY, Keyring
-from twinlake.transform.plan import ColumnPlan, Plan
-from twinlake.transform.plan_file import check_table
+from twinlake.transform.columns import ColumnPlan
+from twinlake.transform.plan import Plan
+from twinlake.transform.plan_file import check_reads, check_table
+from twinlake.transform.positions import Positions, quoted, spark_type
 from twinlake.transform.transforms import TRANSFORMS, Context, Transform
 from twinlake.transform.transforms.base import Apply, Faker
-from twinlake.transform.transforms.encrypt import CIPHERTEXT, restore
 from twinlake.transform.transforms.fake import faker_of, fits
-from twinlake.transform.transforms.values import arrow_type
+from twinlake.transform.transforms.values import arrow_type, is_scalar
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
 INTERNAL = "__twinlake_"
+MARK = "twinlake-error: "
+"""By this the driver knows a message of ours, free of values, among Spark's own text. It stands in no `raise` itself: the
+traceback shows that line first."""
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """How one output column is made from the batch's column at `position`. `function` None passes it through."""
+    """How one output column is made from the batch's column at `position`. `function` None passes it through.
+
+    `output`: its Spark type. `others`: of other columns that it looks at, the position in the batch.
+    """
 
     position: int
     name: str
@@ -43,8 +51,9 @@ class Step:
     parameters: Mapping[str, Any]
     context: Context
     verb: str
-    becomes_text: bool
+    output: str
     nullable: bool
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 def apply_plan(
@@ -54,64 +63,92 @@ def apply_plan(
     transforms: Mapping[str, Transform] | None = None,
     detectors: Mapping[str, Faker] | None = None,
 ) -> DataFrame:
-    """`df` with each column transformed as planned, dropped columns left out; lazy.
+    """`df` with each column transformed as planned, dropped columns and rows left out; lazy.
 
-    Errors: PolicyError if `df` is not the plan's table, KeyReferenceError if a key is missing. While it runs, a failing
-    cell raises DataError in the task, without the value.
+    Errors: PolicyError if `df` is not the plan's table or can't evaluate a condition, KeyReferenceError if a key is
+    missing. While it runs, a failing cell raises DataError in the task, without the value.
     """
     known = TRANSFORMS if transforms is None else transforms
     schema = df.schema
     extra = _leading_internal(schema.names)
-    check_table(plan, [(f.name, f.dataType.simpleString()) for f in schema.fields[extra:]])
+    check_table(plan.columns, [(f.name, f.dataType.simpleString()) for f in schema.fields[extra:]])
     _check_keys(plan, keys, known)
-    kept = [
-        (position, column) for position, column in enumerate(plan.columns, start=extra) if column.transform != "drop"
-    ]
+    check_reads(plan.columns, known, "plan")
+    kept = [(at, column) for at, column in enumerate(plan.columns, start=extra) if column.transform != "drop"]
     if all(column.transform == "keep" for _, column in kept):
-        return df.select(*[_quoted(schema.names[p]) for p in [*range(extra), *(p for p, _ in kept)]])
+        return df.select(*[quoted(schema.names[p]) for p in [*range(extra), *(p for p, _ in kept)]])
     _check_fakes(plan, detectors)
-    steps = [_passed(position, schema.names[position], schema.fields[position].nullable) for position in range(extra)]
-    steps += [_step(position, column, known, detectors) for position, column in kept]
-    return _by_position(df, schema).mapInArrow(batch_function(steps, keys), _output_schema(schema, steps))
+    table = Positions(df, [e for _, c in kept for e in known[c.transform].reads(c.parameters)])
+    for at, column in kept:
+        if column.transform == "drop_row":
+            table = table.without(at, column.parameters.get("where"))
+    made = _natives(table, kept, known)
+    if all(expression is not None for expression in made.values()):
+        passed = [table.cell(at).alias(schema.names[at], metadata=schema.fields[at].metadata) for at in range(extra)]
+        return table.df.select(*passed, *[expression for expression in made.values() if expression is not None])
+    return _in_arrow(table, extra, kept, made, keys, known, detectors)
 
 
-def restore_column(
-    df: DataFrame,
-    column: str,
+def _natives(
+    table: Positions, kept: Sequence[tuple[int, ColumnPlan]], known: Mapping[str, Transform]
+) -> dict[int, Column | None]:
+    """Each column as an expression of Spark with the plan's type and nullability; None where there is none."""
+    made: dict[int, Column | None] = {}
+    for at, column in kept:
+        native = known[column.transform].native
+        context = column.context(transforms=known)
+        cell = native(table.cell(at), column.parameters, context, table.expression) if native else None
+        made[at] = None if cell is None else cell.alias(column.name, metadata=table.schema.fields[at].metadata)
+    # one look at the types of all: on a Connect session each look is a call
+    shown = [(at, column, cell) for at, column in kept if (cell := made[at]) is not None and column.transform != "keep"]
+    found = table.df.select(*[cell.alias(f"n{at}") for at, _, cell in shown]).schema.fields if shown else []
+    for (at, column, _), field_ in zip(shown, found, strict=True):
+        same = field_.nullable == column.nullable and field_.dataType.simpleString() == column.output_type
+        if not same and column.transform != "sql":
+            made[at] = None
+    return made
+
+
+def _in_arrow(
+    table: Positions,
+    extra: int,
+    kept: Sequence[tuple[int, ColumnPlan]],
+    made: Mapping[int, Column | None],
     keys: Keyring,
-    *,
-    domain: str,
-    output_type: str = "string",
-    foreign: Literal["keep", "null", "error"] = "keep",
+    known: Mapping[str, Transform],
+    detectors: Mapping[str, Faker] | None,
 ) -> DataFrame:
-    """`df` with the ciphertexts of `column` turned back into values of `output_type`; lazy.
+    """One pass: native columns and those that pass are computed before it, the others inside it."""
+    columns: list[Column] = [table.cell(at) for at in range(extra)]
+    steps = [_passed(at, table.schema.names[at], table.schema.fields[at].nullable) for at in range(extra)]
+    for at, column in kept:
+        expression = made[at]
+        place = len(columns)
+        columns.append(table.cell(at) if expression is None else expression)
+        if expression is not None:
+            steps.append(_passed(place, column.name, column.nullable or column.transform == "sql"))
+        else:
+            steps.append(_step(place, column, known, detectors))
+    for number, (step, read) in enumerate(_reading(steps, kept, known, extra)):
+        places = {}
+        for name in read:
+            places[name] = len(columns)
+            columns.append(table.named(name))
+        steps[number] = replace(step, others=places)
+    frame = table.df.select(*columns).toDF(*[f"c{place}" for place in range(len(columns))])
+    types = [field.dataType for field in frame.schema.fields]
+    metadata = [table.schema.fields[at].metadata for at in [*range(extra), *(at for at, _ in kept)]]
+    return frame.mapInArrow(batch_function(steps, keys), _output_schema(types, steps, metadata))
 
-    `domain` is the one in the plan. `foreign` says what becomes of text that is no ciphertext (`count_foreign` counts
-    it). A changed ciphertext, another domain or an unknown key fails the task; nothing is ever restored to a wrong
-    value.
-    """
-    schema = df.schema
-    if column not in schema.names:
-        raise PolicyError(f"the table has no column {escaped(column)!r}{nearest(column, schema.names)}")
-    if keys.ephemeral or not keys.keys:
-        raise KeyReferenceError("restoring needs the key that encrypted; add its reference to the config under keys:")
-    at = schema.names.index(column)
-    steps = [_passed(position, field.name, field.nullable) for position, field in enumerate(schema.fields)]
-    context = Context(column, output_type)
-    steps[at] = Step(
-        at, column, restore, {"domain": domain, "foreign": foreign}, context, "restore", output_type == "string", True
-    )
-    return _by_position(df, schema).mapInArrow(
-        batch_function(steps, keys), _output_schema(schema, steps, {at: output_type})
-    )
 
-
-def count_foreign(df: DataFrame, column: str) -> int:
-    """How many values of `column` are neither null, empty nor a ciphertext. Runs one aggregate."""
-    from pyspark.sql import functions as F
-
-    cell = F.col(_quoted(column))
-    return int(df.where(cell.isNotNull() & (cell != "") & ~cell.rlike(CIPHERTEXT)).count())
+def _reading(
+    steps: Sequence[Step], kept: Sequence[tuple[int, ColumnPlan]], known: Mapping[str, Transform], extra: int
+) -> list[tuple[Step, tuple[str, ...]]]:
+    reads: list[tuple[str, ...]] = [()] * extra
+    for step, (_, column) in zip(steps[extra:], kept, strict=True):
+        wanted = known[column.transform].reads(column.parameters) if step.function is not None else ()
+        reads.append(() if column.transform == "drop_row" else wanted)
+    return list(zip(steps, reads, strict=True))
 
 
 def batch_function(steps: Sequence[Step], keys: Keyring) -> BatchFunction:
@@ -119,27 +156,34 @@ def batch_function(steps: Sequence[Step], keys: Keyring) -> BatchFunction:
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield transform_batch(batch, steps, keys)
+            try:
+                out = transform_batch(batch, steps, keys)
+            except DataError as error:
+                raise RuntimeError(MARK + str(error)) from None
+            yield out
 
     return run
 
 
 def transform_batch(batch: pa.RecordBatch, steps: Sequence[Step], keys: Keyring) -> pa.RecordBatch:
     """One batch through `steps`. Errors: DataError naming column, row and type."""
-    arrays = [_through(batch.column(step.position), step, keys) for step in steps]
+    arrays = []
+    for step in steps:
+        others = {name: batch.column(place) for name, place in step.others.items()}
+        arrays.append(_through(batch.column(step.position), step, keys, others))
     # an explicit schema: Spark 4 takes what it gets by position and does not cast it
     fields = [pa.field(step.name, array.type, step.nullable) for step, array in zip(steps, arrays, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _through(array: pa.Array, step: Step, keys: Keyring) -> pa.Array:
+def _through(array: pa.Array, step: Step, keys: Keyring, others: Mapping[str, pa.Array]) -> pa.Array:
     failure: Exception | None = None
     try:
-        out = _converted(array, step, keys)
+        out = _converted(array, step, keys, others)
     except Exception as error:  # any text of it may hold a value, so none of it leaves this function
         failure = error
     if failure is not None:
-        raise DataError(_explain(failure, array, step, keys)) from None
+        raise DataError(_explain(failure, array, step, keys, others)) from None
     if not step.nullable and out.null_count:
         raise DataError(
             f"column {escaped(step.name)!r} allows no nulls, and {step.verb} made {out.null_count} in a batch"
@@ -147,38 +191,34 @@ def _through(array: pa.Array, step: Step, keys: Keyring) -> pa.Array:
     return out
 
 
-def _converted(array: pa.Array, step: Step, keys: Keyring) -> pa.Array:
+def _converted(array: pa.Array, step: Step, keys: Keyring, others: Mapping[str, pa.Array]) -> pa.Array:
     if step.function is None:
         return array
-    out = step.function(array, step.parameters, keys, step.context)
-    wanted = pa.string() if step.becomes_text else _result_type(array, step)
+    context = replace(step.context, others=others) if others else step.context
+    out = step.function(array, step.parameters, keys, context)
+    same = step.output == step.context.type and (step.verb != "restore" or not is_scalar(step.output))
+    wanted = array.type if same else arrow_type(step.output)
     return out if out.type == wanted else out.cast(wanted)
 
 
-def _result_type(array: pa.Array, step: Step) -> pa.DataType:
-    if step.verb != "restore":
-        return array.type
-    return arrow_type(step.context.type)
-
-
-def _explain(failure: Exception, array: pa.Array, step: Step, keys: Keyring) -> str:
+def _explain(failure: Exception, array: pa.Array, step: Step, keys: Keyring, others: Mapping[str, pa.Array]) -> str:
     # our own errors are built without values; of any other only the class is told
     why = f": {failure}" if isinstance(failure, TwinlakeError) else f" ({type(failure).__name__})"
-    row = next((row for row in range(len(array)) if _fails(array.slice(row, 1), step, keys)), None)
+
+    def fails(row: int) -> bool:
+        try:
+            _converted(array.slice(row, 1), step, keys, {name: values.slice(row, 1) for name, values in others.items()})
+        except Exception:  # which row fails is all that is asked
+            return True
+        return False
+
+    row = next((row for row in range(len(array)) if fails(row)), None)
     place = f"row {row} of a batch of {len(array)}" if row is not None else f"a batch of {len(array)} rows"
     return f"column {escaped(step.name)!r} of type {escaped(step.context.type)}: {step.verb} failed at {place}{why}"
 
 
-def _fails(array: pa.Array, step: Step, keys: Keyring) -> bool:
-    try:
-        _converted(array, step, keys)
-    except Exception:  # which row fails is all that is asked
-        return True
-    return False
-
-
 def _passed(position: int, name: str, nullable: bool) -> Step:
-    return Step(position, name, None, {}, Context(name, ""), "keep", False, nullable)
+    return Step(position, name, None, {}, Context(name, ""), "keep", "", nullable)
 
 
 def _step(
@@ -187,13 +227,19 @@ def _step(
     if column.transform == "keep":
         return _passed(position, column.name, column.nullable)
     transform = transforms[column.transform]
-    entity = str(column.parameters.get("as") or column.entity)
-    # of a caller's own detectors, only the one that the column needs travels with it
-    own = None if detectors is None else {entity: detectors[entity]} if entity in detectors else {}
-    text = transform.output == "string"
-    context = column.context(own)
+    # of a caller's own detectors, only those that the column needs travel with it
+    wanted = {str(step.parameters.get("as") or column.entity) for step in column.steps(transforms)}
+    own = None if detectors is None else {entity: detectors[entity] for entity in wanted if entity in detectors}
+    context = column.context(own, None if transforms is TRANSFORMS else transforms)
     return Step(
-        position, column.name, transform.apply, column.parameters, context, transform.name, text, column.nullable
+        position,
+        column.name,
+        transform.apply,
+        column.parameters,
+        context,
+        transform.name,
+        column.output_type,
+        column.nullable,
     )
 
 
@@ -211,71 +257,36 @@ def _check_fakes(plan: Plan, detectors: Mapping[str, Faker] | None) -> None:
 
 def _check_keys(plan: Plan, keys: Keyring, transforms: Mapping[str, Transform]) -> None:
     for column in plan.columns:
-        transform = transforms.get(column.transform)
-        if transform is None:
+        if column.transform not in transforms:
             raise PolicyError(
                 f"plan, column {escaped(column.name)!r}: unknown transform {escaped(column.transform)!r}; "
                 f"known: {', '.join(transforms)}"
             )
-        if not transform.keyed:
-            continue
-        name = str(column.parameters.get("key", DEFAULT_KEY))
-        if transform.restore is not None and keys.ephemeral:
-            raise KeyReferenceError(
-                f"column {escaped(column.name)!r} is to be encrypted, and no key is configured: nothing could "
-                "restore it; "
-                f"add keys.{escaped(name)}: env:NAME to the config"
-            )
-        keys[name]  # raises with the fix where the key is missing
-
-
-def _by_position(df: DataFrame, schema: StructType) -> DataFrame:
-    # pyspark's mapInArrow resolves every column by name and fails on a backtick; the output schema has the real names
-    return df.toDF(*[f"c{position}" for position in range(len(schema.names))])
+        for step in column.steps(transforms):
+            transform = transforms[step.transform]
+            if not transform.keyed(step.parameters):
+                continue
+            name = str(step.parameters.get("key", DEFAULT_KEY))
+            if transform.restore is not None and keys.ephemeral:
+                raise KeyReferenceError(
+                    f"column {escaped(column.name)!r} is to be encrypted, and no key is configured: nothing could "
+                    f"restore it; add keys.{escaped(name)}: env:NAME to the config"
+                )
+            keys[name]  # raises with the fix where the key is missing
 
 
 def _leading_internal(names: Sequence[str]) -> int:
     return next((index for index, name in enumerate(names) if not name.startswith(INTERNAL)), len(names))
 
 
-def _output_schema(schema: StructType, steps: Sequence[Step], types: Mapping[int, str] | None = None) -> StructType:
-    """The Spark schema of the result: the source's types and comments, text where a step makes text."""
-    from pyspark.sql.types import StringType, StructField, StructType
+def _output_schema(types: Sequence[Any], steps: Sequence[Step], metadata: Sequence[Mapping[str, Any]]) -> StructType:
+    """The Spark schema of the result: the batch's types and comments, another type where a step says so."""
+    from pyspark.sql.types import StructField, StructType
 
     fields = []
-    for step in steps:
-        source = schema.fields[step.position]
-        kind = (
-            StringType()
-            if step.becomes_text
-            else _spark_type(types[step.position])
-            if types and step.position in types
-            else source.dataType
-        )
-        fields.append(StructField(step.name, kind, step.nullable, source.metadata))
+    for step, more in zip(steps, metadata, strict=True):
+        source = types[step.position]
+        changed = step.function is not None and (step.verb == "restore" or step.output != step.context.type)
+        kind = spark_type(step.output) if changed and step.output != source.simpleString() else source
+        fields.append(StructField(step.name, kind, step.nullable, dict(more)))
     return StructType(fields)
-
-
-def _spark_type(name: str) -> Any:
-    """The Spark type of a scalar simple string. Errors: PolicyError."""
-    import re
-
-    from pyspark.sql import types as T
-
-    if match := re.fullmatch(r"decimal\((\d+),\s*(\d+)\)", name):
-        return T.DecimalType(int(match[1]), int(match[2]))
-    plain = (
-        T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType,
-        T.DateType, T.TimestampType, T.TimestampNTZType,
-    )  # fmt: skip
-    for kind in plain:
-        if kind().simpleString() == name:
-            return kind()
-    raise PolicyError(
-        f"a ciphertext can't become {escaped(name)!r}; output_type is one of "
-        f"{', '.join(k().simpleString() for k in plain)}, decimal(p,s)"
-    )
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -2,7 +2,7 @@
 
 Whoever edits a plan must get exactly what it says or an error with the fix: unknown transforms, parameters or keys,
 missing and extra columns, and a table that is not the plan's are refused. `output_type` and `synthesis` may be left
-out; they are then derived. Knows no rows and no keys.
+out; they are then derived. Knows no rows and no keys, and not how a plan is made.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import yaml
 
 from twinlake.core.errors import ConfigError, PolicyError, escaped, nearest
 from twinlake.core.strict_yaml import Lines, read_yaml
-from twinlake.transform.plan import ColumnPlan, Plan, Synthesis, schema_hash, synthesis_of
+from twinlake.transform.columns import ColumnPlan, Synthesis, schema_hash, synthesis_of
 from twinlake.transform.transforms import TRANSFORMS, Context, Transform
+from twinlake.transform.transforms.base import checked
+from twinlake.transform.transforms.conditional import SQL
 
 FORMAT = 1
 _FIELDS = ("name", "type", "nullable", "entity", "transform", "parameters", "output_type", "synthesis", "reason")
@@ -53,12 +55,12 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(_Inline, _inline)
 
 
-def write_plan(plan: Plan) -> str:
+def write_plan(columns: Sequence[ColumnPlan], policy: str) -> str:
     """The plan as YAML text."""
     head = _HEADER.format(transforms=", ".join(TRANSFORMS), synthesis=", ".join(get_args(Synthesis)))
-    body: dict[str, Any] = {"format": FORMAT, "policy": plan.policy, "schema": plan.schema_hash}
+    body: dict[str, Any] = {"format": FORMAT, "policy": policy, "schema": schema_hash(_pairs(columns))}
     parts = [head, _dump(body), "columns:\n"]
-    for column in plan.columns:
+    for column in columns:
         fields = {name: getattr(column, name) for name in _FIELDS}
         fields["parameters"] = _Inline(column.parameters)
         lines = _dump({key: value for key, value in fields.items() if key != "parameters" or value}).splitlines()
@@ -71,8 +73,10 @@ def read_plan(
     where: str = "plan.yaml",
     table: Sequence[tuple[str, str]] | None = None,
     transforms: Mapping[str, Transform] | None = None,
-) -> Plan:
-    """The plan in `text`. `table`: the (name, type) pairs that it must be for. Errors: PolicyError, with the fix."""
+) -> tuple[tuple[ColumnPlan, ...], str]:
+    """The decisions in `text`, and the policy's name. `table`: the (name, type) pairs that it must be for. Errors:
+    PolicyError, with the fix.
+    """
     try:
         data, lines = read_yaml(text, where)
     except ConfigError as error:
@@ -89,12 +93,13 @@ def read_plan(
     known = TRANSFORMS if transforms is None else transforms
     columns = tuple(_column(raw, _at(where, raw, index, lines), known) for index, raw in enumerate(listed))
     _check_columns(columns, data, where, table)
-    return Plan(columns, str(data.get("policy", "policy")))
+    check_reads(columns, known, where)
+    return columns, str(data.get("policy", "policy"))
 
 
-def check_table(plan: Plan, table: Sequence[tuple[str, str]], where: str = "plan") -> None:
+def check_table(columns: Sequence[ColumnPlan], table: Sequence[tuple[str, str]], where: str = "plan") -> None:
     """Refuses a `table` (name, type pairs in order) that is not the plan's: PolicyError with the difference."""
-    planned = [(column.name, column.type) for column in plan.columns]
+    planned = _pairs(columns)
     if planned == list(table):
         return
     ours, theirs = dict(planned), dict(table)
@@ -112,11 +117,27 @@ def check_table(plan: Plan, table: Sequence[tuple[str, str]], where: str = "plan
     shown = "; ".join(differences[:10] or ["the columns are in another order"])
     more = f"; and {len(differences) - 10} more" if len(differences) > 10 else ""
     raise PolicyError(
-        f"{where}: is for another table (schema {plan.schema_hash}, the table has {schema_hash(table)}): "
+        f"{where}: is for another table (schema {schema_hash(planned)}, the table has {schema_hash(table)}): "
         f"{shown}{more}. "
         "Make the plan again with `twinlake plan`, or mend these entries; a column that should go is planned "
         "`transform: drop`"
     )
+
+
+def check_reads(columns: Sequence[ColumnPlan], transforms: Mapping[str, Transform], where: str) -> None:
+    """Refuses a transform that looks at a column which the table has not. Errors: PolicyError."""
+    names = [column.name for column in columns]
+    for column in columns:
+        for name in transforms[column.transform].reads(column.parameters):
+            if not name.startswith(SQL) and name not in names:
+                raise PolicyError(
+                    f"{where}, column {escaped(column.name)!r}: {column.transform} looks at column {escaped(name)!r}, which "
+                    f"the table has not{nearest(name, names)}"
+                )
+
+
+def _pairs(columns: Sequence[ColumnPlan]) -> list[tuple[str, str]]:
+    return [(column.name, column.type) for column in columns]
 
 
 def _check_columns(
@@ -127,14 +148,14 @@ def _check_columns(
         raise PolicyError(f"{where}: column {escaped(twice)!r} stands twice; keep one of the two entries")
     if all(column.transform == "drop" for column in columns):
         raise PolicyError(f"{where}: drops every column, so there is no table left; keep at least one")
-    plan = Plan(columns)
     if table is not None:
-        check_table(plan, table, where)
-    if data.get("schema") not in (None, plan.schema_hash):
+        check_table(columns, table, where)
+    ours = schema_hash(_pairs(columns))
+    if data.get("schema") not in (None, ours):
         raise PolicyError(
             f"{where}: names or types were edited, or a column was added or removed (schema "
             f"{escaped(str(data['schema']))}, the columns give "
-            f"{plan.schema_hash}); undo that, and write `transform: drop` for a column that should go"
+            f"{ours}); undo that, and write `transform: drop` for a column that should go"
         )
 
 
@@ -177,6 +198,8 @@ def _column(raw: Any, at: str, transforms: Mapping[str, Transform]) -> ColumnPla
     if not transform.takes(raw["type"]):
         raise PolicyError(f"{at}: {transform.name} can't work on type {escaped(raw['type'])}; use keep, redact or drop")
     parameters = transform.check(raw.get("parameters") or {}, at)
+    for inner in transform.inner(parameters):
+        checked(inner, at, transforms)
     context = Context(raw["name"], raw["type"], raw["nullable"], raw.get("entity"))
     if transform.name == "fake" and not (context.entity or parameters.get("as")):
         raise PolicyError(f"{at}: fake needs an entity; add `parameters: {{as: PERSON}}` or another entity")
@@ -197,7 +220,7 @@ def _column(raw: Any, at: str, transforms: Mapping[str, Transform]) -> ColumnPla
 def _derived(
     raw: Mapping[str, Any], transform: Transform, parameters: Mapping[str, Any], context: Context, at: str
 ) -> tuple[str, Synthesis]:
-    output = transform.output_type(context.type)
+    output = transform.output_type(context.type, parameters)
     if raw.get("output_type", output) != output:
         raise PolicyError(
             f"{at}: output_type of {transform.name} is {output}, got {escaped(str(raw['output_type']))}; write "

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from twinlake.core.errors import KeyReferenceError, escaped
 from twinlake.core.keys import Keyring, ephemeral_keyring, resolve_keys
 from twinlake.core.progress import Progress
-from twinlake.tables.parts import PartWriter, publish
+from twinlake.tables.parts import PartWriter, file_hash, publish
 from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.split import HOLDOUT, Split, part_count, with_row_keys
 from twinlake.transform.apply import apply_plan
 from twinlake.transform.plan import Plan
+from twinlake.transform.transforms import TRANSFORMS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,14 +41,10 @@ def protect_run(
     references: dict[str, str],
     split: Split,
     progress: Progress,
+    resume: bool = True,
 ) -> tuple[int, int]:
     """Publishes protected/ and private/holdout/; returns their row counts. Keys are resolved here, on the driver."""
-    needed = plan.key_names()
-    keys = resolve_keys(references) if references else ephemeral_keyring(needed)
-    if needed and not references:
-        progress.say(
-            "no key is configured: surrogates are made with a key of this run alone, and can't be repeated; set keys.pseudonyms"
-        )
+    keys = _keys_of_run(folder, plan, references, progress, resume)
     shutil.rmtree(folder.staging("protected"), ignore_errors=True)
     shutil.rmtree(folder.staging("holdout"), ignore_errors=True)
     train_staging, holdout_staging = folder.staging("protected"), folder.staging("holdout")
@@ -64,7 +62,41 @@ def protect_run(
     folder.private.mkdir(mode=0o700, exist_ok=True)
     publish(holdout_staging, folder.holdout, parts, {})
     folder.update(source_rows=rows, train_rows=train, holdout_rows=held_out)
+    folder.update(own_key_for=_identity(folder) if keys.ephemeral and plan.key_names() else None)
     return train, held_out
+
+
+def _keys_of_run(
+    folder: RunFolder, plan: Plan, references: dict[str, str], progress: Progress, resume: bool
+) -> Keyring:
+    """The configured keys, else random ones that end with this process and are written nowhere.
+
+    With random keys a transform that is redone makes other surrogates. Where the model has learned the old ones (a hash
+    of few values is modelled), its twin and the new protected table would not fit together: that is refused.
+    """
+    if references:
+        return resolve_keys(references)
+    needed = plan.key_names()
+    if not needed:
+        return Keyring()
+    again = resume and folder.state().get("own_key_for") == _identity(folder)
+    modelled = [escaped(c.name) for c in plan.kept if c.synthesis == "model" and c.keys(TRANSFORMS)]
+    if again and modelled:
+        raise KeyReferenceError(
+            f"the pseudonyms of {', '.join(modelled)} were made with a random key that is gone, and the model has learned "
+            "them; set keys.pseudonyms and start again with --set run.resume=false, or keep the run's rows next time with "
+            "--set run.keep_private=true"
+        )
+    told = "made anew, with another key of" if again else "made with a key of"
+    progress.say(f"no key is configured: surrogates are {told} this run alone, and can't be repeated; set keys.pseudonyms")
+    return ephemeral_keyring(needed)
+
+
+def _identity(folder: RunFolder) -> list[str]:
+    """What a finished transform was made from: the plan and the profiled rows."""
+    stages = folder.state().get("stages", {})
+    plan = folder / "plan.yaml"
+    return [file_hash(plan) if plan.is_file() else "", str(stages.get("profile", {}).get("fingerprint"))]
 
 
 def write_protected(

@@ -8,9 +8,10 @@ import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Keys, Mask, as_mask, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, as_mask, matches, narrowed
 from twinlake.classify.detectors.names import first_name_of, last_index, person_words
 from twinlake.classify.fakes import digits, draw, from_bytes, hex_letters, hexadecimal, joined, pick
+from twinlake.classify.features import Gate
 from twinlake.classify.text import listed
 
 LOCAL = "[\\p{L}\\p{N}!#$%&'*+/=?^_`{|}~-]+(?:\\.[\\p{L}\\p{N}!#$%&'*+/=?^_`{|}~-]+)*"
@@ -36,6 +37,12 @@ PHONE_INSIDE = (
     "(?:\\+[1-9][0-9]{0,2}[ .-]?(?:[(]?[0-9]{1,4}[)]?[ .-]?){2,5}[0-9]{2,4}"
     "|(?:[(][2-9][0-9]{2}[)] ?|\\b[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4})\\b"
 )
+PHONE_BEFORE = (
+    "\\b(?:phone|tel(?:ephone|efon[oe]?)?|mobile|cell|fax|desk|handy|m\u00f3vil|whatsapp|call(?: me| us"
+        "| him| her)?(?: back)?|text me|dial|ring|reach(?: me| us| him| her)?"
+    "|messages? to|answering|contact(?: me| us)?|number)\\.?(?: ?(?:no\\.?|number|#|nr\\.?))?(?: (?:is|at"
+        "|on|to|was))?\\s{0,3}[:#]?\\s{0,3}"
+)
 PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES")
 AREA_CODES = pa.array(
     [
@@ -56,6 +63,7 @@ AREA_CODES = pa.array(
         ),
     ]
 )
+PHONE_GATE = Gate(6, 40, digits=(6, 24), letters=(0, 3))
 DOMAINS = pa.array(["example.com", "example.org", "example.net"])  # RFC 2606: nobody can receive mail there
 
 
@@ -154,7 +162,8 @@ CONTACT = (
         fake_email,
         10**9,
         alone=match_email,
-        search=EMAIL_INSIDE,
+        gate=Gate(6, 600, needs="@."),
+        searches=(Search(EMAIL_INSIDE, score=0.95, gate=Gate(needs="@.")),),
     ),
     Detector(
         "PHONE_NUMBER",
@@ -166,7 +175,6 @@ CONTACT = (
             "mobile",
             "cell",
             "cellphone",
-            "fax",
             "phone number",
             "phone no",
             "phone num",
@@ -188,8 +196,23 @@ CONTACT = (
         len(AREA_CODES) * 100,
         alone=match_phone_alone,
         reads=("text", "number"),
-        search=PHONE_INSIDE,
+        gate=PHONE_GATE,
+        searches=(
+            Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),
+            Search("[+(]?[0-9][0-9() .-]{5,20}[0-9](?: ?(?:x|ext\\.?) ?[0-9]{1,6})?\\b", PHONE_BEFORE, 0.75,
+                gate=Gate(digits=(7, 1 << 30)), ignore_case=True),
+        ),
         against=("phone service", "country code", "phone type", "extension"),
+    ),
+    Detector(
+        "FAX_NUMBER",
+        match_phone,
+        ("fax", "fax number", "fax no", "facsimile", "telefax", "faxnummer", "numero de fax", "telecopie"),
+        "pattern",
+        fake_phone,
+        len(AREA_CODES) * 100,
+        reads=("text", "number"),
+        gate=PHONE_GATE,
     ),
     Detector(
         "URL",
@@ -199,6 +222,7 @@ CONTACT = (
         fake_url,
         2**48,
         alone=match_url,
-        search="https?://[^\\s\"'<>]+",
+        gate=Gate(5, 2100, some=":.", letters=(3, 1 << 30)),
+        searches=(Search("https?://[^\\s\"'<>]+", score=0.9, gate=Gate(needs=":/")),),
     ),
 )

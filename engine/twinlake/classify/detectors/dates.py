@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from twinlake.classify.detector import Detector, Keys, Mask, matches
 from twinlake.classify.fakes import draw
+from twinlake.classify.features import Gate
 
 YEAR = "(?:19[0-9]{2}|20[0-3][0-9])"
 MONTH = "(?:0?[1-9]|1[0-2])"
@@ -59,6 +60,9 @@ DATES = (
         "weak",
         fake_birth_date,
         24_000,
+        alone=match_birth_date,
         reads=("text", "date"),
+        gate=Gate(6, 40, digits=(3, 24)),
+        rule="dates",
     ),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 from stdnum.us import ssn
 
-from twinlake.classify.detector import Detector, Keys, Mask, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import digits, draw, joined
+from twinlake.classify.features import Gate
 
 # numbers printed in advertisements and on sample cards: python-stdnum calls them invalid, yet they are labelled, so
 # that a column of SSNs with them is not left unprotected
@@ -55,7 +56,8 @@ GOVERNMENT = (
         fake_ssn,
         898 * 99 * 9999,
         alone=match_ssn_alone,
+        gate=Gate(9, 11, digits=(9, 9), letters=(0, 0), ascii=True),
         reads=("text", "number"),
-        search="\\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\\b",
+        searches=(Search("\\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\\b", score=0.9, gate=Gate(digits=(9, 1 << 30), needs="-")),),
     ),
 )

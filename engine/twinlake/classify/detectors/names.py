@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.fakes import Ints, draw, joined, pick
+from twinlake.classify.features import MARKS, Gate
+from twinlake.classify.lexicon import has, head_of, known, plain_of, where
 from twinlake.classify.text import listed, plain_array
-from twinlake.classify.words import first_names, last_names, shipped
+from twinlake.classify.words import common_words, first_names, last_names, rather_first, rather_last, shipped
 
 WORD = "[\\p{L}][\\p{L}\\p{M}'’`.-]*"
 PARTICLE = "(?:van|von|der|den|de|del|della|di|da|dos|la|le|el|al|bin|ibn|ten|ter|zu|af|av|y|e|mc|mac|st\\.?|o'?)"
@@ -40,31 +42,86 @@ GENDERS = pa.array(
 )
 
 
+HEADS = pa.array(
+    listed(
+        """mr mrs ms miss dr prof professor sir madam herr frau mme mlle sr sra senor senora rev don dona mr. mrs. ms. dr. prof.
+        sr. sra. rev. mme."""
+    )
+)
+PARTICLES = pa.array(
+    listed("van von der den de del della di da dos la le el al bin ibn ten ter zu af av y e mc mac st st. o' o")
+)
+SPACE = 1 << MARKS.index(" ")
+SPLIT = SPACE | 1 << MARKS.index("-")
+WORDS = Gate(2, 120, digits=(0, 0))
+"""What names and places are made of: shared, so that a batch is cut once for all of them."""
+
+
 def match_first_name(values: pa.StringArray) -> Mask:
     """One or two words (or a double name) that are first names in some language."""
-    text = plain_array(values)
-    head = pc.replace_substring_regex(text, pattern="[ -].*$", replacement="")
-    return (is_in(text, first_names()) | is_in(head, first_names())) & matches(values, f"{WORD}(?:[ -]{WORD})?")
+    text = plain_of(values)
+    hit = known(text, first_names) | (has(text, SPLIT) & known(head_of(text), first_names))
+    return where(values, hit, lambda some: matches(some, f"{WORD}(?:[ -]{WORD})?"))
 
 
 def match_first_name_alone(values: pa.StringArray) -> Mask:
-    """One word, or two with a hyphen: two words without a header are rather a full name."""
-    return match_first_name(values) & matches(values, "\\S+")
+    """One word, or two with a hyphen: two words without a header are rather a full name. Common words do not count."""
+    text = plain_of(values)
+    single = ~has(values, SPACE) & ~known(text, common_words) & ~known(text, rather_last)
+    return where(values, single, match_first_name)
 
 
 def match_last_name(values: pa.StringArray) -> Mask:
     """A word, or a double name, that is a last name in some language; particles (von, de la) are allowed."""
-    text = plain_array(values)
+    text = plain_of(values)
+    head = head_of(text)
+    double = has(text, SPLIT) & (known(head, last_names) | is_in(head, PARTICLES))
+    hit = known(text, last_names) | where(text, double, _is_double_last)
+    return where(values, hit, lambda some: matches(some, ONE_NAME, ignore_case=True))
+
+
+def match_last_name_alone(values: pa.StringArray) -> Mask:
+    """As `match_last_name`, but for words of the language that are names too (White, Price)."""
+    text = plain_of(values)
+    single = ~has(values, SPACE) | where(text, has(text, SPACE), lambda some: matches(some, f"(?:{PARTICLE} +)+\\S+"))
+    return where(values, single & ~known(text, common_words) & ~known(text, rather_first), match_last_name)
+
+
+def _is_double_last(text: pa.StringArray) -> Mask:
     bare = pc.replace_substring_regex(text, pattern=f"^(?:{PARTICLE} +)+", replacement="")
-    head = pc.replace_substring_regex(bare, pattern="[ -].*$", replacement="")
-    names = last_names()
-    return (is_in(text, names) | is_in(bare, names) | is_in(head, names)) & matches(values, ONE_NAME, ignore_case=True)
+    return known(bare, last_names) | known(_head(bare), last_names)
+
+
+def _head(text: pa.StringArray) -> pa.StringArray:
+    return pc.replace_substring_regex(text, pattern="[ -].*$", replacement="")
 
 
 def match_person(values: pa.StringArray) -> Mask:
     """Two to four words (after titles) of which the first is a first name and the last looks like a last name."""
+    return where(values, has(values, SPACE) & _may_be_person(values), _is_person)
+
+
+def match_person_alone(values: pa.StringArray) -> Mask:
+    """As `match_person`, with a last word that is a name too, or a middle initial: `April sale` is nobody."""
+
+    def both(some: pa.StringArray) -> Mask:
+        last = _parts(some)[1]
+        named = known(last, last_names) & ~known(last, common_words)
+        return _is_person(some) & (named | matches(some, ".* \\p{Lu}\\.? .*"))
+
+    return where(values, has(values, SPACE) & _may_be_person(values), both)
+
+
+def _may_be_person(values: pa.StringArray) -> Mask:
+    """The first word is a first name or a title, or a comma tells that the last name comes first."""
+    text = plain_of(values)
+    head = head_of(text)
+    return known(head, first_names) | is_in(head, HEADS) | has(text, 1 << MARKS.index(","))
+
+
+def _is_person(values: pa.StringArray) -> Mask:
     first, last, shape = _parts(values)
-    return shape & is_in(first, first_names()) & matches(last, "[a-z'.-]{2,}|\\P{Latin}{1,}")
+    return shape & known(first, first_names) & matches(last, "[a-z'.-]{2,}|\\P{Latin}{1,}")
 
 
 def match_name_shape(values: pa.StringArray) -> Mask:
@@ -77,13 +134,21 @@ def match_person_shape(values: pa.StringArray) -> Mask:
     return _parts(values)[2]
 
 
+UNSAID = pa.array(["other", "x", "o", "d", "w", "h", "v", "diverse", "prefer not to say", "not specified"])
+
+
 def match_gender(values: pa.StringArray) -> Mask:
     """Words and letters for gender in English, German, French, Spanish, Italian and Dutch."""
     return is_in(plain_array(values), GENDERS)
 
 
+def match_gender_alone(values: pa.StringArray) -> Mask:
+    """The words, and the letters M and F; what says that nothing was said does not count."""
+    return match_gender(values) & ~is_in(plain_array(values), UNSAID)
+
+
 def _parts(values: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, Mask]:
-    text = pc.replace_substring_regex(plain_array(values), pattern=TITLE, replacement="")
+    text = pc.replace_substring_regex(plain_of(values), pattern=TITLE, replacement="")
     text = pc.replace_substring_regex(text, pattern=SUFFIX, replacement="")
     # "Doe, Jane" is Jane Doe
     text = pc.replace_substring_regex(text, pattern="^([^, ]+(?: [^, ]+)?), *([^,]+)$", replacement="\\2 \\1")
@@ -174,7 +239,9 @@ NAMES = (
         "dictionary",
         fake_person,
         FIRST_SPACE * LAST_SPACE // 2,
-        alone=match_person,
+        alone=match_person_alone,
+        gate=WORDS,
+        rule="words",
         shape=match_person_shape,
         shape_least=0.15,
         against=(
@@ -222,6 +289,8 @@ NAMES = (
         fake_first_name,
         FIRST_SPACE,
         alone=match_first_name_alone,
+        gate=WORDS,
+        rule="words",
         shape=match_name_shape,
     ),
     Detector(
@@ -252,7 +321,9 @@ NAMES = (
         "dictionary",
         fake_last_name,
         LAST_SPACE,
-        alone=match_last_name,
+        alone=match_last_name_alone,
+        gate=WORDS,
+        rule="words",
         shape=match_name_shape,
     ),
     Detector(
@@ -262,5 +333,8 @@ NAMES = (
         "weak",
         fake_gender,
         2,
+        alone=match_gender_alone,
+        gate=Gate(1, 40, digits=(0, 0)),
+        rule="few",
     ),
 )

@@ -7,8 +7,9 @@ import ipaddress
 import numpy as np
 import pyarrow as pa
 
-from twinlake.classify.detector import Detector, Keys, Mask, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import Bytes, draw, from_bytes, hex_letters, hexadecimal, joined
+from twinlake.classify.features import Gate
 
 OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 MAC = "[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}\\.[0-9a-f]{4}\\.[0-9a-f]{4}"
@@ -100,6 +101,11 @@ NETWORK = (
         fake_ip,
         2**24,
         alone=match_ip,
+        gate=Gate(2, 60, some=".:", spaces=(0, 0), ascii=True),
+        searches=(
+            Search(f"\\b{OCTET}(?:\\.{OCTET}){{3}}\\b", "(?:^|[^0-9.])", 0.9, gate=Gate(7, digits=(4, 1 << 30), needs=".")),
+            Search("[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}", "(?:^|[^0-9A-Za-z:.])", 0.85, gate=Gate(3, needs=":")),
+        ),
         against=("version",),
     ),
     Detector(
@@ -110,6 +116,12 @@ NETWORK = (
         fake_mac,
         2**40,
         alone=match_mac,
+        gate=Gate(14, 17, some=":-.", spaces=(0, 0), ascii=True),
+        searches=(Search("\\b(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5})\\b", "", 0.95,
+            ignore_case=True, gate=Gate(17, some=":-")),),
     ),
-    Detector("UUID", match_uuid, ("uuid", "guid"), "pattern", fake_uuid, 2**60, alone=match_uuid),
+    Detector("UUID", match_uuid, ("uuid", "guid"), "pattern", fake_uuid, 2**60, alone=match_uuid, gate=Gate(36, 38, needs="-",
+        spaces=(0, 0), ascii=True),
+             searches=(Search("\\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\b", "", 0.95,
+                 ignore_case=True, gate=Gate(36, needs="-")),)),
 )

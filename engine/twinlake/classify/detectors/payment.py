@@ -13,17 +13,19 @@ import numpy as np
 import pyarrow as pa
 from stdnum import iban, luhn
 
-from twinlake.classify.detector import Detector, Keys, Mask, matches, narrowed
+from twinlake.classify.detector import Detector, Keys, Mask, Search, matches, narrowed
 from twinlake.classify.fakes import Bytes, digit_matrix, draw, from_bytes, joined
+from twinlake.classify.features import Gate
 
 # lengths go with issuers: Amex 15, Diners 14, the others 16, Maestro 12 to 19
 CARD = (
-    "3[47][0-9]{13}|3(?:0[0-5]|[689][0-9])[0-9]{11}(?:[0-9]{2})?|35[0-9]{14}|4[0-9]{12}(?:[0-9]{3}){0,2}"
+    "3[47][0-9]{13}|3(?:0[0-5]|[689][0-9])[0-9]{11}(?:[0-9]{2})?|35[0-9]{14}|(?:1800|2131)[0-9]{11}|4[0-9]{12}(?:[0-9]{3}){0,2}"
     "|(?:5[1-5]|2[2-7])[0-9]{14}|(?:50|5[6-8]|6[0-9])[0-9]{10,17}"
 )
 CARD_GROUPED = "[0-9]{4}(?:[ -][0-9]{4}){2,3}(?:[ -][0-9]{1,4})?|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}|[0-9]{12,19}"
 IBAN = "[a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]){11,30}"
-CARD_INSIDE = "\\b(?:[0-9]{4}[ -]){3}[0-9]{4}\\b|\\b3[47][0-9]{2}[ -][0-9]{6}[ -][0-9]{5}\\b|\\b[2-6][0-9]{12,18}\\b"
+CARD_INSIDE = "\\b(?:[0-9]{4}[ -]){3}[0-9]{4}\\b|\\b3[47][0-9]{2}[ -][0-9]{6}[ -][0-9]{5}\\b|\\b[1-6][0-9]{12,18}\\b"
+CARD_BEFORE = "\\b(?:cc|card)(?: ?(?:no\\.?|number|num|#))?(?: is| was|,)?[ :#=]{1,3}"
 TEST_PREFIXES = np.array(
     [400_000, 555_555, 222_300], dtype=np.int64
 )  # of the ranges in which processors place test cards
@@ -106,8 +108,12 @@ PAYMENT = (
         fake_card,
         3 * 10**9,
         alone=match_card,
+        gate=Gate(12, 30, digits=(12, 19), letters=(0, 0), ascii=True),
         reads=("text", "number"),
-        search=CARD_INSIDE,
+        searches=(
+            Search(CARD_INSIDE, score=0.9, gate=Gate(digits=(12, 1 << 30))),
+            Search("[0-9]{12,19}\\b", CARD_BEFORE, 0.9, gate=Gate(digits=(12, 1 << 30)), ignore_case=True),
+        ),
     ),
     Detector(
         "IBAN_CODE",
@@ -127,6 +133,8 @@ PAYMENT = (
         fake_iban,
         10**17,
         alone=match_iban,
-        search="\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b",
+        gate=Gate(15, 50, digits=(2, 32), letters=(2, 30), ascii=True),
+        searches=(Search("\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2,
+            1 << 30))),),
     ),
 )

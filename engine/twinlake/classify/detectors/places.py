@@ -6,6 +6,7 @@ know which street lies in which city: the street of a fake address is invented.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -13,21 +14,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
+from twinlake.classify.detectors.names import WORDS
 from twinlake.classify.fakes import Ints, digits, draw, joined, pick
-from twinlake.classify.text import listed, plain_array
-from twinlake.classify.words import cities, countries, country_codes, shipped, state_codes, states
+from twinlake.classify.features import DIGIT, MARKS, Gate
+from twinlake.classify.lexicon import features_of, has, known, plain_of, where
+from twinlake.classify.text import listed
+from twinlake.classify.words import cities, common_words, countries, country_codes, shipped, state_codes, states
 
 STREET_WORD = (
     "street|st|avenue|ave?|road|rd|drive|dr|lane|ln|court|ct|circle|cir|boulevard|blvd|way|place|pl|terrace|ter|trail|trl"
     "|parkway|pkwy|square|sq|highway|hwy|alley|loop|plaza|point|ridge|row|run|crescent|close|gardens|grove|mews|hill"
     "|heights|crossing|pass|path|pike|park|walk|green|junction|center|suite|apt|unit|floor"
     "|[a-z]*stra(?:ss|ß)e|[a-z]*str\\.?|[a-z]*weg|[a-z]*platz|[a-z]*allee|[a-z]*gasse|[a-z]*ring|[a-z]*ufer|[a-z]*damm"
-    "|rue|chemin|impasse|quai|allee|place|route|cours|calle|c/|avenida|av|avda|paseo|plaza|camino|carrera|via|viale|piazza|corso"
-    "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata|[a-z]*veien|ulica|ul\\.?"
+    "|rue|chemin|impasse|quai|allee|place|route|cours|calle|c/|avenida|av|avda|paseo|plaza|camino|carrera"
+        "|via|viale|piazza|corso"
+    "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata"
+        "|[a-z]*veien|ulica|ul\\.?"
+    "|view|rise|vale|mount|manor|quay|wharf|cottages|estate|vicolo|contrada|borgo|strada|rotonda|viela|praca|alameda|rodovia"
+    "|estrada|ladeira|quadra|condominio|loteamento|conjunto|glorieta|ronda|callejon|cuesta|pasaje|rambla|urbanizacion|acceso"
+    "|costanilla|[a-z]*steeg|[a-z]*hof|[a-z]*singel|[a-z]*baan|[a-z]*dreef|[a-z]*gracht|[a-z]*kade|[a-z]*plein|[a-z]*dijk|aleja"
+    "|plac|al\\.|pl\\.|os\\."
 )
 NUMBERED = (
     "#?[0-9]+[a-z]?(?:[-/][0-9]+[a-z]?)?,? +\\S*\\pL{2,}.*"
-    "|.*\\pL{2,}\\S*,? +(?:no\\.? ?|nr\\.? ?|n° ?|#)?[0-9]+ ?[a-z]?(?:[-/,. ].*)?"
+    "|.*\\pL{2,}\\S*,? +(?:no\\.? ?|nr\\.? ?|n° ?|#)?[0-9]+ ?[a-z]?(?:[-/,. \\n].*)?"
 )
 BOX = ".*\\b(?:p\\.? ?o\\.? ?box|postfach|apartado|boite postale)\\b.*[0-9].*"
 POSTAL = (
@@ -37,6 +47,12 @@ POSTAL = (
     "|[0-9]{3} [0-9]{2}"  # PL, PT, BR, JP, SE and CZ
     "|[a-z]{1,3}-? ?[0-9]{3,6}|[0-9]{2} ?[0-9]{3}"  # LV-1010, D-80331, S-958 22
     "|[a-z]-[0-9]{3} [0-9]{2}"
+)
+GAP = 1 << MARKS.index(" ") | 1 << MARKS.index("\n")
+POSTAL_ALONE = (
+    "(?i:[a-z][0-9][a-z] ?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? [0-9][a-z]{2}|[0-9]{4} [a-z]{2}|[0-9]{5}-[0-9]{4"
+        "}|[0-9]{5}-[0-9]{3}"
+    "|[0-9]{4}-[0-9]{3}|[0-9]{2}-[0-9]{3}|(?:lv|lt|d|a|ch|f|s|fi|l|b|md|az)-? ?[0-9]{4,5})|[0-9]{3} [0-9]{2}"
 )
 STREETS = pa.array(
     [
@@ -58,22 +74,32 @@ KINDS = pa.array(
 
 def match_street(values: pa.StringArray) -> Mask:
     """A number and a word with a street word between, before or after them, or a post office box."""
-    text = plain_array(values)
+    may = has(values, DIGIT) & has(values, GAP)
+    return where(values, may, _is_street)
+
+
+def _is_street(values: pa.StringArray) -> Mask:
+    text = plain_of(values)
     numbered = matches(text, NUMBERED) & matches(text, f"(?:.*[ ,.0-9])?(?:{STREET_WORD})(?:[ ,.0-9\\n].*)?")
     return (numbered | matches(text, BOX)) & matches(text, ".{6,200}")
 
 
 def match_street_shape(values: pa.StringArray) -> Mask:
     """Words with a number first or last."""
-    text = plain_array(values)
+    text = plain_of(values)
     return (
         matches(text, NUMBERED) | matches(text, BOX) | matches(text, f"(?:.* )?(?:{STREET_WORD})(?: .*)?")
     ) & matches(text, ".{5,200}")
 
 
 def match_city(values: pa.StringArray) -> Mask:
-    """Larger towns by their names, in local and English spelling."""
-    return is_in(_place(values), cities())
+    """Towns by their names, in local and English spelling."""
+    return _named(values, cities)
+
+
+def match_city_alone(values: pa.StringArray) -> Mask:
+    """As `match_city`, but for words of the language that are towns too."""
+    return where(values, ~known(plain_of(values), common_words), match_city)
 
 
 def match_place_shape(values: pa.StringArray) -> Mask:
@@ -83,16 +109,19 @@ def match_place_shape(values: pa.StringArray) -> Mask:
 
 def match_state(values: pa.StringArray) -> Mask:
     """US states and territories by name, code or ISO 3166-2 (US-CA); regions of other countries by name."""
-    text = plain_array(values)
-    code = pc.replace_substring_regex(text, pattern="^us-", replacement="")
-    return (is_in(code, state_codes()) & matches(values, "(?:US-)?[A-Z]{2,3}|(?:us-)?[a-z]{2}")) | is_in(text, states())
+    return known(plain_of(values), states) | _state_code(values)
+
+
+def _state_code(values: pa.StringArray) -> Mask:
+    short = features_of(values).length <= 6
+    return where(values, short, lambda some: is_in(pc.replace_substring_regex(plain_of(some), "^us-", ""), state_codes())
+                 & matches(some, "(?:US-)?[A-Z]{2,3}|(?:us-)?[a-z]{2}"))  # fmt: skip
 
 
 def match_state_alone(values: pa.StringArray) -> Mask:
-    """By name or as US-CA; two letters alone may be anything."""
-    text = plain_array(values)
-    iso = is_in(pc.replace_substring_regex(text, "^us-", ""), state_codes()) & matches(values, "US-[A-Z]{2}")
-    return iso | is_in(text, states())
+    """By name, as US-CA, or by two capital letters: many different ones of them are no accident."""
+    short = where(values, features_of(values).length == 2, lambda some: _state_code(some) & matches(some, "[A-Z]{2}"))
+    return known(plain_of(values), states) | short | (match_state(values) & matches(values, "US-[A-Z]{2}"))
 
 
 def match_postal(values: pa.StringArray) -> Mask:
@@ -100,21 +129,38 @@ def match_postal(values: pa.StringArray) -> Mask:
     return matches(values, POSTAL, ignore_case=True)
 
 
+def match_postal_alone(values: pa.StringArray) -> Mask:
+    """Spellings that hardly anything else has: Canada, Britain, the Netherlands, ZIP+4, Brazil, Portugal, LV-1010."""
+    return matches(values, POSTAL_ALONE)
+
+
 def match_country(values: pa.StringArray) -> Mask:
     """Countries by name in many languages, or by ISO 3166 code in capitals."""
-    return match_country_alone(values) | (is_in(plain_array(values), country_codes()) & matches(values, "[A-Z]{2,3}"))
+    return _named(values, countries) | _country_code(values)
+
+
+def _country_code(values: pa.StringArray) -> Mask:
+    short = features_of(values).length <= 3
+    return where(values, short, lambda some: is_in(plain_of(some), country_codes()) & matches(some, "[A-Z]{2,3}"))
 
 
 def match_country_alone(values: pa.StringArray) -> Mask:
     """Countries by name."""
-    return is_in(_place(values), countries())
+    return _named(values, countries)
 
 
-def _place(values: pa.StringArray) -> pa.StringArray:
-    text = pc.replace_substring_regex(plain_array(values), pattern="\\.", replacement="")
-    hyphen = pc.replace_substring_regex(text, pattern="[-_]", replacement=" ")
-    known = pc.or_(pc.is_in(text, value_set=cities()), pc.is_in(text, value_set=countries()))
-    return pc.if_else(known, text, hyphen)  # United-States, but Baden-Baden
+def _named(values: pa.StringArray, words: Callable[[], pa.StringArray]) -> Mask:
+    text = plain_of(values)
+    hit = known(text, words)
+    odd = ~hit & has(text, 1 << MARKS.index(".") | 1 << MARKS.index("-") | 1 << MARKS.index("_"))
+    if odd.any():  # United-States and St. Louis, but Baden-Baden as it is
+
+        def respelled(some: pa.StringArray) -> Mask:
+            bare = pc.replace_substring(some, pattern=".", replacement="")
+            return known(bare, words) | known(pc.replace_substring_regex(bare, pattern="[-_]", replacement=" "), words)
+
+        hit = hit | where(text, odd, respelled)
+    return hit
 
 
 @cache
@@ -181,6 +227,8 @@ PLACES = (
         fake_street,
         9899 * len(STREETS) * len(KINDS),
         alone=match_street,
+        gate=Gate(5, 300, letters=(1, 300)),
+        bare_gate=Gate(6, 300, digits=(1, 300), letters=(1, 300), some=" \n"),
         shape=match_street_shape,
         against=("email", "e mail", "mail", "ip", "mac", "web", "url"),
     ),
@@ -213,7 +261,9 @@ PLACES = (
         "dictionary",
         fake_city,
         140,
-        alone=match_city,
+        alone=match_city_alone,
+        gate=WORDS,
+        rule="words",
         shape=match_place_shape,
     ),
     Detector(
@@ -240,6 +290,8 @@ PLACES = (
         fake_state,
         50,
         alone=match_state_alone,
+        gate=WORDS,
+        rule="words",
         against=("status", "account state", "order state"),
     ),
     Detector(
@@ -265,7 +317,10 @@ PLACES = (
         "weak",
         fake_postal,
         10_000,
+        alone=match_postal_alone,
         reads=("text", "number"),
+        gate=Gate(3, 12, digits=(2, 9), letters=(0, 5)),
+        rule="codes",
     ),
     Detector(
         "COUNTRY",
@@ -291,5 +346,7 @@ PLACES = (
         fake_country,
         1,
         alone=match_country_alone,
+        gate=WORDS,
+        rule="words",
     ),
 )

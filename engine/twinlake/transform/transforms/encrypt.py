@@ -5,6 +5,7 @@ rotation. The domain (declared, else the entity, else the column) is associated 
 domain has the same ciphertext in every table, and a ciphertext moved into another domain does not open. A changed
 ciphertext raises, it never opens to something else. Known leak: equal values stay recognizable as equal, with their
 frequencies. Empty text stays empty unless `encrypt_empty`. Numbers and dates are encrypted by their canonical text.
+With `cipher: ff1` values keep their format instead (`format_preserving.py`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from twinlake.core.errors import DataError
 from twinlake.core.keys import DEFAULT_KEY, Keyring
 from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Parameter, Transform, domain_of
+from twinlake.transform.transforms.format_preserving import ALPHABETS, encrypt_format, restore_format
+from twinlake.transform.transforms.masks import mapped
 from twinlake.transform.transforms.values import from_canonical, is_scalar, is_text, per_distinct
 
 CIPHERTEXT = r"^[0-9a-f]{8}\.[A-Za-z0-9_-]{22,}$"
@@ -29,24 +34,32 @@ CIPHERTEXT = r"^[0-9a-f]{8}\.[A-Za-z0-9_-]{22,}$"
 _SHAPE = re.compile(CIPHERTEXT.encode())
 # one byte before every text: AES-SIV libraries refuse empty plaintexts, and a later version can tell itself apart
 _FORMAT = b"\x01"
+_URL_ALPHABET = np.arange(256, dtype=np.uint8)
+_URL_ALPHABET[[0x2B, 0x2F]] = [0x2D, 0x5F]  # + and / become - and _
 _NO_FF3 = "NIST SP 800-38G r1, second draft of February 2025, withdraws FF3 and FF3-1"
 
 
 def encrypt(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
     """`array` with each value replaced by its ciphertext."""
+    if parameters.get("cipher") == "ff1":
+        return encrypt_format(array, parameters, keys, context)
     key = keys[str(parameters.get("key", DEFAULT_KEY))]
     cipher, tied = (
         AESSIV(key.subkey("encrypt", length=64)),
         [domain_of(parameters, context).encode("utf-8", "surrogatepass")],
     )
     prefix, empty_too = key.key_id.encode() + b".", bool(parameters.get("encrypt_empty", False))
+    seal, written = cipher.encrypt, binascii.b2a_base64
 
-    def token(text: bytes) -> bytes:
-        if not text and not empty_too:
-            return b""
-        return prefix + base64.urlsafe_b64encode(cipher.encrypt(_FORMAT + text, tied)).rstrip(b"=")
+    def convert(texts: list[bytes]) -> pa.Array:
+        tokens = [
+            prefix + written(seal(_FORMAT + text, tied), newline=False) if text or empty_too else b"" for text in texts
+        ]
+        # from base64 to its URL alphabet for all of them at once
+        plain = pa.array(tokens, pa.binary()).cast(pa.string())
+        return pc.utf8_rtrim(mapped(plain, _URL_ALPHABET), "=")
 
-    return per_distinct(array, lambda texts: pa.array([token(text) for text in texts], pa.binary()).cast(pa.string()))
+    return per_distinct(array, convert)
 
 
 def restore(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
@@ -56,6 +69,8 @@ def restore(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, conte
     is `null`, and raises where it is `error`. Errors: DataError for a changed ciphertext, a wrong domain or an
     unknown key.
     """
+    if parameters.get("cipher") == "ff1":
+        return restore_format(array, parameters, keys, context)
     tied = [domain_of(parameters, context).encode("utf-8", "surrogatepass")]
     ciphers = {key.key_id.encode(): AESSIV(key.subkey("encrypt", length=64)) for key in keys.keys}
     foreign = str(parameters.get("foreign", "keep"))
@@ -89,13 +104,23 @@ def _opened(token: bytes, ciphers: Mapping[bytes, AESSIV], tied: list[bytes]) ->
     return text[1:]
 
 
+def _valid(parameters: Mapping[str, Any]) -> str | None:
+    if parameters.get("cipher") != "ff1" and ("alphabet" in parameters or "short" in parameters):
+        return "alphabet and short work with `cipher: ff1` only; add that"
+    if parameters.get("cipher") == "ff1" and parameters.get("encrypt_empty"):
+        return "ff1 can't encrypt empty text; leave encrypt_empty out"
+    return None
+
+
 ENCRYPT = Transform(
     "encrypt",
     encrypt,
     (
         KEY,
         DOMAIN,
-        Parameter("cipher", str, "aes-siv", ("aes-siv",), help=_NO_FF3),
+        Parameter("cipher", str, "aes-siv", ("aes-siv", "ff1"), help=_NO_FF3),
+        Parameter("alphabet", str, "digits", tuple(ALPHABETS), help="ff1: the characters that are encrypted"),
+        Parameter("short", str, "error", ("error", "null"), help="ff1: what becomes of values that are too short"),
         Parameter("encrypt_empty", bool, False, help="encrypt empty text too"),
         Parameter(
             "allow_low_cardinality",
@@ -104,8 +129,9 @@ ENCRYPT = Transform(
             help="accept a column with under 50 different values, whose frequencies tell them apart",
         ),
     ),
-    output="string",
+    output=lambda spark_type, parameters: spark_type if parameters.get("cipher") == "ff1" else "string",
     takes=is_scalar,
     removes=True,
     restore=restore,
+    valid=_valid,
 )

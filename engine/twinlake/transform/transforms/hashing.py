@@ -6,16 +6,18 @@ joins hold and frequencies show. Numbers and dates are hashed by their canonical
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from twinlake.core.keys import DEFAULT_KEY, Keyring
 from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Parameter, Transform, domain_of
 from twinlake.transform.transforms.values import is_scalar, per_distinct
 
+_BLOCK = 64  # bytes that SHA-256 takes at once
 MIN_LENGTH = 16  # 64 bits: two of 1,000,000 values collide with probability 3e-8
 
 
@@ -23,12 +25,22 @@ def hash_values(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, c
     """`array` with each value replaced by the first `length` hex digits of its HMAC."""
     subkey = keys[str(parameters.get("key", DEFAULT_KEY))].subkey("hash", domain_of(parameters, context))
     length = int(parameters.get("length", 64))
-    return per_distinct(array, lambda texts: pa.array([hmac_hex(subkey, text)[:length] for text in texts], pa.string()))
+    return per_distinct(array, lambda texts: pc.utf8_slice_codeunits(pa.array(hmac_hex(subkey, texts), pa.string()), 0, length))
 
 
-def hmac_hex(key: bytes, data: bytes) -> str:
-    """HMAC-SHA256 of `data`, in lower-case hex."""
-    return hmac.digest(key, data, "sha256").hex()
+def hmac_hex(key: bytes, texts: Sequence[bytes]) -> list[str]:
+    """HMAC-SHA256 of each text, in lower-case hex. The two padded key blocks are absorbed once and their states copied:
+    a third of the time of an HMAC object for each text."""
+    block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block)).copy
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block)).copy
+    out = []
+    for text in texts:
+        first, second = inner(), outer()
+        first.update(text)
+        second.update(first.digest())
+        out.append(second.hexdigest())
+    return out
 
 
 HASH = Transform(

@@ -21,5 +21,5 @@ def drop(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context:
     return pa.nulls(len(array), array.type)
 
 
-KEEP = Transform("keep", keep)
+KEEP = Transform("keep", keep, native=lambda cell, parameters, context, sql: cell)
 DROP = Transform("drop", drop, removes=True)

@@ -2,22 +2,27 @@
 
 Text becomes `<EMAIL_ADDRESS>`, a constant, or a mask such as `xxxx-xxxx-1234`. A column of another type becomes null
 or, where nulls are not allowed, the type's zero (0, false, 1970-01-01). `keep_first` and `keep_last` show that many
-characters of each value on purpose; a value no longer than what they would show is masked whole.
+characters of each value on purpose, `mask_after: "@"` and `mask_until: "@"` what stands on one side of a character; a
+value of which nothing would be hidden is masked whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.errors import PolicyError
 from twinlake.core.keys import Keyring
-from twinlake.transform.transforms.base import Context, Parameter, Transform
+from twinlake.transform.transforms.base import Context, Parameter, SqlColumn, Transform
+from twinlake.transform.transforms.masks import Mask, masked
 from twinlake.transform.transforms.values import is_scalar, is_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
 ZERO = {"boolean": "false", "date": "1970-01-01", "timestamp": "1970-01-01", "timestamp_ntz": "1970-01-01"}
 
@@ -56,20 +61,38 @@ def _typed(text: str, kind: pa.DataType) -> pa.Scalar[Any]:
 
 
 def _masked(array: pa.Array, parameters: Mapping[str, Any]) -> pa.Array:
-    char = str(parameters.get("char", "x"))
-    first, last = int(parameters.get("keep_first", 0)), int(parameters.get("keep_last", 0))
-    # a backslash in the replacement text would start a group reference
-    written = char.replace("\\", "\\\\")
-    hidden = pc.replace_substring_regex(array, r"[\pL\pN\pM]", written)
-    if first or last:
-        middle = pc.utf8_slice_codeunits(hidden, first, -last if last else None)
-        head = pc.utf8_slice_codeunits(array, 0, first)
-        tail = pc.utf8_slice_codeunits(array, -last) if last else pa.scalar("", array.type)
-        shown = pc.binary_join_element_wise(head, middle, tail, pa.scalar("", array.type))
-        hidden = pc.if_else(pc.greater(pc.utf8_length(array), first + last), shown, hidden)
-    # nothing to replace, as in `--`: then every character goes
-    whole = pc.replace_substring_regex(array, r"(?s).", written)
-    return pc.if_else(pc.equal(hidden, array), whole, hidden).cast(array.type)
+    mask = Mask(
+        str(parameters.get("char", "x")),
+        int(parameters.get("keep_first", 0)),
+        int(parameters.get("keep_last", 0)),
+        str(parameters.get("mask_after", "")),
+        str(parameters.get("mask_until", "")),
+        bool(parameters.get("greedy", False)),
+    )
+    return masked(array, mask).cast(array.type)
+
+
+def redact_native(cell: Column, parameters: Mapping[str, Any], context: Context, sql: SqlColumn) -> Column | None:
+    """The same in Spark; None for masks, which Arrow does faster."""
+    from pyspark.sql import functions as F
+
+    if parameters.get("with") == "characters" and is_text(context.type):
+        return None
+    text = replacement(parameters, context)
+    value = F.lit(None) if text is None else F.lit(text)
+    typed = value.cast(context.type) if is_scalar(context.type) else None
+    if typed is None:
+        return None
+    return F.when(cell.isNotNull(), typed) if context.nullable else typed
+
+
+def _valid(parameters: Mapping[str, Any]) -> str | None:
+    masks = {"char", "keep_first", "keep_last", "mask_after", "mask_until", "greedy"} & set(parameters)
+    if masks and parameters.get("with") != "characters":
+        return f"{', '.join(sorted(masks))} work with `with: characters` only; add that"
+    if "value" in parameters and parameters.get("with") != "constant":
+        return "value works with `with: constant` only; add that"
+    return None
 
 
 REDACT = Transform(
@@ -81,6 +104,11 @@ REDACT = Transform(
         Parameter("char", str, "x", minimum=1, maximum=1, help="the mask character, in place of letters and digits"),
         Parameter("keep_first", int, 0, minimum=0, maximum=64, help="characters left visible at the start"),
         Parameter("keep_last", int, 0, minimum=0, maximum=64, help="characters left visible at the end"),
+        Parameter("mask_after", str, "", minimum=1, maximum=1, help="mask what stands after this character"),
+        Parameter("mask_until", str, "", minimum=1, maximum=1, help="mask what stands before this character"),
+        Parameter("greedy", bool, False, help="look for the last such character, not the first"),
     ),
     removes=True,
+    native=redact_native,
+    valid=_valid,
 )

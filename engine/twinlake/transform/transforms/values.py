@@ -69,6 +69,16 @@ def arrow_type(spark_type: str) -> pa.DataType:
     return fixed[spark_type]
 
 
+def spark_type_of(kind: pa.DataType) -> str:
+    """The Spark type of a scalar Arrow type, as simple string; `nested` for all others."""
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "timestamp" if kind.tz else "timestamp_ntz"
+    plain = {**_INTEGERS, **_REALS, "string": pa.string(), "boolean": pa.bool_(), "date": pa.date32(), "binary": pa.binary()}
+    return next((name for name, arrow in plain.items() if arrow == kind), "nested")
+
+
 def per_distinct(array: pa.Array, convert: Callable[[list[bytes]], pa.Array]) -> pa.Array:
     """`convert` over the canonical text of the distinct values only, spread back over the rows; nulls stay null."""
     encoded = array.dictionary_encode()
@@ -90,6 +100,27 @@ def canonical(array: pa.Array) -> list[bytes]:
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         array = array.cast(pa.timestamp(kind.unit, "UTC"))
     return [text.encode() for text in array.cast(pa.string()).to_pylist()]
+
+
+def repaired(array: pa.Array) -> pa.Array:
+    """`array`; of text, bytes that are no UTF-8 replaced by U+FFFD, since text functions fail on them. Keyed transforms work
+    on the bytes as they are instead, so that a token of them stays the same."""
+    if not pa.types.is_string(array.type):
+        return array
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = array.cast(pa.binary()).to_pylist()
+        return pa.array([None if text is None else text.decode("utf-8", "replace") for text in raw], pa.string())
+    return array
+
+
+def texts_of(array: pa.Array) -> pa.Array:
+    """Each value as its canonical text, null as null: a string array."""
+    if pa.types.is_string(array.type):
+        return array
+    encoded = array.dictionary_encode()
+    return pa.array([text.decode() for text in canonical(encoded.dictionary)], pa.string()).take(encoded.indices)
 
 
 def from_canonical(texts: Sequence[bytes | None], spark_type: str) -> pa.Array:
