@@ -92,6 +92,12 @@ def test_text_that_contains_personal_data_is_redacted_unless_a_rule_says_otherwi
     assert kept["notes"].transform == "keep"
 
 
+def test_a_title_or_a_country_inside_text_does_not_redact_a_column() -> None:
+    column = ("education", "string", True, "category", None)
+    found = Labels((ColumnLabel("education", "string", contains={"TITLE": 0.01, "COUNTRY": 0.2}),), 9000)
+    assert make_plan(profile(column), found, load_policy(None))["education"].transform == "keep"
+
+
 def test_kind_text_never_catches_a_labelled_column() -> None:
     columns = [("notes", "string", True, "text", None), ("email", "string", True, "text", "EMAIL_ADDRESS")]
     plan = plan_of(*columns, rules=[{"kind": "text", "transform": "keep"}])

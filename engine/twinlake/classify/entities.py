@@ -54,6 +54,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "time": ("DATE_TIME",),
 }  # fmt: skip
+NOT_TELLING: frozenset[str] = frozenset(
+    {*GROUPS["demographic"], *GROUPS["time"], "TITLE", "COUNTRY", "US_STATE", "BLOOD_TYPE", "SALARY"} - {"BIRTH_DATE"}
+)
+"""What tells no one apart when it stands inside a text: "Doctorate (PhD)" is a level of education, and nobody."""
 ENTITIES: tuple[str, ...] = tuple(entity for group in GROUPS.values() for entity in group)
 GENERAL: dict[str, str] = {
     **dict.fromkeys(NATIONAL_IDS, "NATIONAL_ID"),

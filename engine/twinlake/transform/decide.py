@@ -7,10 +7,11 @@ rule's writer would rather hear. Knows no rows and no keys.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from twinlake.classify.entities import NOT_TELLING
 from twinlake.core.errors import PolicyError, escaped
 from twinlake.profile.types import ColumnProfile
 from twinlake.transform.columns import ColumnPlan, is_nested, synthesis_of
@@ -181,7 +182,7 @@ def _by_path(
 def _leaf_step(rule: Rule | None, leaf: PathLabel | None, context: Context) -> Inner:
     """What happens to a leaf. A transform must give the leaf's own type: a struct can't change its members' types."""
     if rule is None:
-        closed = leaf is not None and (leaf.entity is not None or bool(leaf.contains))
+        closed = leaf is not None and (leaf.entity is not None or not NOT_TELLING.issuperset(leaf.contains))
         return Inner("", "redact" if closed else "keep", {})
     for step in rule.chain:
         transform = context.known[step.transform]
@@ -232,7 +233,7 @@ def _split(text: str) -> list[str]:
 
 
 def _without_rule(column: ColumnProfile, label: ColumnLabel | None, context: Context) -> ColumnPlan:
-    contains: Collection[str] = label.contains if label else ()
+    contains = sorted(set(label.contains if label else ()) - NOT_TELLING)
     if context.entity is not None:
         return _closed(column, context, f"{context.entity}, no rule in the policy")
     looked = label is not None and label.sampled > 0 and "not_looked_into" not in label.evidence
@@ -240,7 +241,7 @@ def _without_rule(column: ColumnProfile, label: ColumnLabel | None, context: Con
         return _closed(column, context, "opaque: values of this type are not looked into")
     if contains:
         # free text with an e-mail address in it is personal data, whatever the column as a whole is
-        return _closed(column, context, f"contains {', '.join(sorted(contains))}, no rule for the column")
+        return _closed(column, context, f"contains {', '.join(contains)}, no rule for the column")
     return _planned(column, context, context.known["keep"], {}, f"{column.kind}, no label")
 
 
