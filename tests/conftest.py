@@ -156,7 +156,7 @@ def people_rows() -> Callable[[int], Any]:
                     f"{('Anna', 'Peter', 'Maria', 'John')[i % 4]} Canarysen{str(i).translate(letters)}"
                     for i in range(rows)
                 ],
-                "phone": [f"+1 212 555 {i % 10_000:04d}" for i in range(rows)],
+                "phone": [f"+1 212 867 {i % 10_000:04d}" for i in range(rows)],  # made-up numbers have 555 there
                 "age": pa.array(age, pa.int32()),
                 "plan": pa.array(plan.tolist()),
                 "joined": pa.array(18_000 + draw.integers(0, 900, rows), pa.int32()).cast(pa.date32()),

@@ -93,6 +93,7 @@ def test_nothing_private_is_left(finished: Finished) -> None:
         "run.json",
         "profile.json",
         "labels.json",
+        "labels.sql",
         "plan.yaml",
         "protected",
         "codec.json",
@@ -124,7 +125,7 @@ def test_no_artifact_holds_a_planted_value(finished: Finished) -> None:
         text = _readable(file)
         searched += len(text)
         assert "canary.mail" not in text and "canarymail" not in text and "Canarysen" not in text, file
-        assert "212 555" not in text and "2125550" not in text, file
+        assert "212 867" not in text and "2128670" not in text, file
         if run / "protected" not in file.parents:
             assert "CANARYRARE" not in text, file
     assert searched > 100_000
@@ -134,7 +135,7 @@ def test_no_artifact_holds_a_planted_value(finished: Finished) -> None:
 
 def test_the_planted_values_would_be_found(finished: Finished) -> None:
     text = _readable(finished.folder / "people.parquet")
-    assert all(word in text for word in ("canary.mail", "canarymail", "Canarysen", "212 555", "CANARYRARE"))
+    assert all(word in text for word in ("canary.mail", "canarymail", "Canarysen", "212 867", "CANARYRARE"))
     protected = "".join(_readable(Path(f)) for f in part_files(finished.folder / "run" / "protected"))
     assert "CANARYRARE" in protected
 
@@ -176,6 +177,7 @@ def copy(finished: Finished, tmp_path: Path) -> Path:
         "model/model.json",
         "profile.json",
         "labels.json",
+        "labels.sql",
         "plan.yaml",
         "codec.json",
         "evaluation.json",

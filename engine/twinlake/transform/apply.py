@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 INTERNAL = "__twinlake_"
-MARK = "twinlake-error: "
-"""By this the driver knows a message of ours, free of values, among Spark's own text. It stands in no `raise` itself: the
-traceback shows that line first."""
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -98,7 +95,10 @@ def _natives(
         native = known[column.transform].native
         context = column.context(transforms=known)
         cell = native(table.cell(at), column.parameters, context, table.expression) if native else None
-        made[at] = None if cell is None else cell.alias(column.name, metadata=table.schema.fields[at].metadata)
+        # a column that was declared to have no nulls is checked, batch by batch
+        unchecked = column.transform == "keep" and table.schema.fields[at].nullable and not column.nullable
+        metadata = table.schema.fields[at].metadata
+        made[at] = None if cell is None or unchecked else cell.alias(column.name, metadata=metadata)
     # one look at the types of all: on a Connect session each look is a call
     shown = [(at, column, cell) for at, column in kept if (cell := made[at]) is not None and column.transform != "keep"]
     found = table.df.select(*[cell.alias(f"n{at}") for at, _, cell in shown]).schema.fields if shown else []
@@ -156,11 +156,7 @@ def batch_function(steps: Sequence[Step], keys: Keyring) -> BatchFunction:
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            try:
-                out = transform_batch(batch, steps, keys)
-            except DataError as error:
-                raise RuntimeError(MARK + str(error)) from None
-            yield out
+            yield transform_batch(batch, steps, keys)
 
     return run
 
