@@ -44,12 +44,27 @@ def test_every_token_lies_in_its_vocabulary(sampler: TabularSampler) -> None:
 
 
 def test_conditions_on_two_token_columns_draw_allowed_pairs_only(sampler: TabularSampler) -> None:
-    allowed = np.array([[0, 2], [0, 5], [2, 1]], np.uint16)
-    drawn = sampler.draw(0, 5, given=[Given(1, allowed)])
-    assert {tuple(row) for row in drawn[:, 1:3].tolist()} == {tuple(row) for row in allowed.tolist()}
-    single = sampler.draw(0, 5, given=[Given(1, allowed[2:]), Given(0, np.array([[3]], np.uint16))])
+    allowed = [(0, 2), (0, 5), (2, 1)]
+    drawn = sampler.draw(0, 5, given=[pairs_of(allowed)])
+    assert {tuple(row) for row in drawn[:, 1:3].tolist()} == set(allowed)
+    single = sampler.draw(0, 5, given=[pairs_of(allowed[2:]), Given(0, np.eye(4)[3])])
     assert (single[:, 0] == 3).all() and (single[:, 1] == 2).all() and (single[:, 2] == 1).all()
     assert len(np.unique(single[:, 3])) == 5
+
+
+def pairs_of(allowed: list[tuple[int, int]]) -> Given:
+    second = np.zeros((3, 6))
+    second[tuple(np.array(allowed).T)] = 1.0
+    return Given(1, (second.sum(axis=1) > 0).astype(float), second)
+
+
+def test_a_share_makes_a_value_as_much_rarer(sampler: TabularSampler) -> None:
+    """Odds are multiplied by the shares: 1 against 0.25 divides those of the values by four."""
+    free = np.concatenate([sampler.draw(b, 5, given=[Given(0, np.array([1.0, 1, 0, 0]))]) for b in range(8)])[:, 0]
+    less = np.concatenate([sampler.draw(b, 6, given=[Given(0, np.array([1.0, 0.25, 0, 0]))]) for b in range(8)])[:, 0]
+    odds = [(t == 1).sum() / (t == 0).sum() for t in (free, less)]
+    assert set(np.unique(less)) == {0, 1}
+    assert abs(odds[1] / odds[0] - 0.25) < 0.02
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads(sampler: TabularSampler) -> None:
@@ -69,14 +84,14 @@ def test_calibration_brings_drawn_marginals_to_the_true_ones(sampler: TabularSam
         np.array(m)
         for m in ([0.7, 0.1, 0.1, 0.1], [0.2, 0.5, 0.3], [0.05, 0.15, 0.2, 0.2, 0.2, 0.2], [0.3, 0.3, 0.2, 0.1, 0.1])
     ]
-    fresh: Any = TabularSampler(sampler.sizes, sampler.slots, sampler.order, sampler.targets, sampler.drawable)
+    fresh: Any = TabularSampler(sampler.sizes, sampler.slots, sampler.order, sampler.targets)
     before = _distance(fresh, true)
     offsets = calibrate(fresh, true, 11)
     assert offsets.shape == (sum(SIZES),) and offsets.isfinite().all()
     assert _distance(fresh, true) < min(0.02, before / 5)
     # a condition asks for the conditional distribution: offsets of marginals have no place in it
-    given = [Given(0, np.array([[1]], np.uint16))]
-    plain: Any = TabularSampler(sampler.sizes, sampler.slots, sampler.order, sampler.targets, sampler.drawable)
+    given = [Given(0, np.eye(4)[1])]
+    plain: Any = TabularSampler(sampler.sizes, sampler.slots, sampler.order, sampler.targets)
     assert (fresh.draw(0, 4, given=given) == plain.draw(0, 4, given=given)).all()
 
 

@@ -144,7 +144,7 @@ def test_a_condition_comes_first_and_the_rest_follows_from_it() -> None:
     made = network(sizes, settings, scale=0.5)
     sampler = sampler_of(made, sizes, ((0,), (1,), (2,)), [0, 1, 2])
     drawn = np.concatenate(
-        [sampler.draw(block, 78, given=[Given(2, np.array([[1]], np.uint16))]) for block in range(4)]
+        [sampler.draw(block, 78, given=[Given(2, np.array([0.0, 1.0]))]) for block in range(4)]
     )
     assert (drawn[:, 2] == 1).all()
     oracle = Oracle(made)
@@ -159,7 +159,7 @@ def test_several_allowed_values_share_the_mass_as_the_model_does() -> None:
     made = network(sizes, settings)
     sampler = sampler_of(made, sizes, ((0,), (1,)), [1, 0])
     drawn = np.concatenate(
-        [sampler.draw(block, 79, given=[Given(0, np.array([[1], [4]], np.uint16))]) for block in range(4)]
+        [sampler.draw(block, 79, given=[Given(0, np.array([0.0, 1.0, 0.0, 0.0, 1.0, 0.0]))]) for block in range(4)]
     )
     share = np.exp(Oracle(made).log_probabilities(0, {}))[[1, 4]]
     found = np.array([(drawn[:, 0] == value).sum() for value in (1, 4)])

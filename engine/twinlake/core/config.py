@@ -133,7 +133,7 @@ class GenerateConfig(Section):
     rows: Annotated[Count, Field(ge=1)] | Literal["source"] = Field(
         "source", description="How many rows; source: as many as the table has."
     )
-    conditions: dict[str, Any] = Field({}, description="Fixed values by column: a value, null, or a list of values.")
+    conditions: dict[str, Any] = Field({}, description="What columns must hold: a value, null, a list, or {min, max}.")
     partitions: Count | None = Field(
         None, ge=1, description="Spark tasks; never changes a row. Default: one for each part."
     )

@@ -56,8 +56,8 @@ class Model:
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
 
-        `conditions` fix columns: {"sex": "Female", "age": [20, 30], "notes": None}. Validity holds by construction;
-        rules, filters and the manifest belong to `twinlake generate`. Changes no setting of the session.
+        `conditions` fix columns: {"sex": "Female", "age": {"min": 20, "max": 30}, "notes": None}. Validity holds by
+        construction; rules, filters and the manifest belong to `twinlake generate`. Changes no setting of the session.
         """
         if rows < 0:
             raise ConfigError(f"rows must be 0 or more, got {rows}")

@@ -24,10 +24,13 @@ BLOCK_ROWS = 4_096
 
 @dataclass(frozen=True)
 class Given:
-    """A condition on one column: the rows of tokens [n, its tokens] that may be drawn for it (one row fixes the column)."""
+    """A condition on one column: the share that may be drawn of each value of its first token, float64 [V0], and of each
+    pair with its second one, float64 [V0, V1]. 0 is never drawn; what lies between (a bin that a range cuts) is drawn as
+    much less often."""
 
     column: int
-    allowed: Tokens
+    first: npt.NDArray[np.float64]
+    second: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,28 @@ class _Target:
 
 @dataclass
 class TabularSampler:
-    """A folded network. `order` is the canonical column order, `slots` the tokens of each column, `drawable` what may be
-    drawn of each column's first token. `calibration`: an offset of each head, for unconditional draws only."""
+    """A folded network. `order` is the canonical column order, `slots` the tokens of each column. `calibration`: an offset
+    of each head, for unconditional draws only."""
 
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
     order: list[int]
     targets: list[_Target]
-    drawable: dict[int, npt.NDArray[np.bool_]]
     calibration: list[Tensor] | None = None
 
     @classmethod
     def fold(
         cls, weights: dict[str, Tensor], facts: dict[str, Any], drawable: dict[int, npt.NDArray[np.bool_]]
     ) -> TabularSampler:
-        """The sampler of saved `weights` and the `facts` of model.json."""
+        """The sampler of saved `weights` and the `facts` of model.json; `drawable`: what may be drawn of each column's
+        first token."""
         sizes = tuple(facts["sizes"])
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         width, blocks = facts["settings"]["embedding"], facts["settings"]["blocks"]
         heads, biases = _heads(weights, sizes)
+        for column, allowed in drawable.items():
+            token = facts["slots"][column][0]
+            biases[token] = torch.where(torch.from_numpy(allowed), biases[token], torch.tensor(-torch.inf))
         targets = []
         for t, parents in enumerate(facts["parents"]):
             parents = list(dict.fromkeys(parents))
@@ -83,7 +89,7 @@ class TabularSampler:
             if "calibration" in weights
             else None
         )
-        return cls(sizes, tuple(map(tuple, facts["slots"])), facts["order"], targets, drawable, calibration)
+        return cls(sizes, tuple(map(tuple, facts["slots"])), facts["order"], targets, calibration)
 
     def draw(
         self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS
@@ -95,38 +101,24 @@ class TabularSampler:
         values = torch.zeros((len(self.sizes), rows), dtype=torch.int64)
         first = [g.column for g in given]
         order = first + [c for c in self.order if c not in first]
-        allowed = {g.column: g.allowed for g in given}
+        wanted = {self.slots[g.column][0]: _log(g.first) for g in given}
+        wanted |= {self.slots[g.column][1]: _log(g.second) for g in given if g.second is not None}
         seen: list[int] = []
         with torch.inference_mode():
             for column in order:
-                for depth, token in enumerate(self.slots[column]):
-                    values[token] = self._draw_token(
-                        token, seen, values, uniforms[token], self._mask(column, depth, allowed, values), not given
-                    )
+                for token in self.slots[column]:
+                    shares = wanted.get(token)
+                    if shares is not None and shares.dim() == 2:  # of the second token, given the first
+                        shares = shares[values[self.slots[column][0]]]
+                    values[token] = self._draw_token(token, seen, values, uniforms[token], shares, not given)
                     seen.append(token)
         return values.T.to(torch.uint16).numpy()
 
-    def _mask(self, column: int, depth: int, allowed: dict[int, Tokens], values: Tensor) -> Tensor | None:
-        """What may be drawn: bool [V], or [rows, V] for the second token under a condition; None for anything."""
-        if column in allowed:
-            table = allowed[column]
-            size = self.sizes[self.slots[column][depth]]
-            if depth == 0:
-                mask = torch.zeros(size, dtype=torch.bool)
-                mask[torch.from_numpy(table[:, 0].astype(np.int64))] = True
-                return mask
-            pairs = torch.zeros((self.sizes[self.slots[column][0]], size), dtype=torch.bool)
-            pairs[torch.from_numpy(table[:, 0].astype(np.int64)), torch.from_numpy(table[:, 1].astype(np.int64))] = True
-            return pairs[values[self.slots[column][0]]]
-        if depth == 0:
-            return torch.from_numpy(self.drawable[column])
-        return None
-
     def _draw_token(
-        self, token: int, seen: list[int], values: Tensor, uniform: Tensor, mask: Tensor | None, calibrated: bool
+        self, token: int, seen: list[int], values: Tensor, uniform: Tensor, shares: Tensor | None, calibrated: bool
     ) -> Tensor:
-        if mask is not None and mask.dim() == 1 and int(mask.sum()) == 1:
-            return torch.full_like(values[token], int(mask.nonzero()[0, 0]))
+        if shares is not None and shares.dim() == 1 and int(shares.isfinite().sum()) == 1:
+            return torch.full_like(values[token], int(shares.argmax()))
         target = self.targets[token]
         visible = [(p, s) for p, s in zip(target.parents, target.starts, strict=True) if p in seen]
         if visible:
@@ -142,13 +134,17 @@ class TabularSampler:
             else target.head_bias + self.calibration[token]
         )
         logits = torch.addmm(bias, h, target.head)
-        if mask is not None:
-            logits = torch.where(mask, logits, torch.tensor(-torch.inf))
+        if shares is not None:
+            logits = logits + shares
         logits -= logits.amax(1, keepdim=True)
         cumulative = logits.exp_().cumsum(1)
         if len(cumulative) == 1:
             cumulative = cumulative.expand(len(uniform), -1).contiguous()
         return torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
+
+
+def _log(shares: npt.NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(shares.astype(np.float32)).log_()
 
 
 def _heads(weights: dict[str, Tensor], sizes: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
