@@ -60,12 +60,18 @@ def profile(df: DataFrame, min_people: int = 10) -> Profile:
 
 
 def classify(
-    df: DataFrame, sample_rows: int = 10_000, detectors: Mapping[str, Detector] | None = None, full_scan: bool = False
+    df: DataFrame,
+    sample_rows: int = 10_000,
+    detectors: Mapping[str, Detector] | None = None,
+    full_scan: bool = False,
+    ner: bool = False,
 ) -> Labels:
-    """Which personal data each column holds. `detectors` are added to the built-in ones; `full_scan` looks at all rows."""
+    """Which personal data each column holds. `detectors` are added to the built-in ones; `full_scan` looks at all rows;
+    `ner` searches text for names and places too (the extra twinlake[ner])."""
     from twinlake.classify.detectors import DETECTORS
 
-    return classify_table(_checked(df), sample_rows, detectors={**DETECTORS, **(detectors or {})}, full_scan=full_scan)
+    known = {**DETECTORS, **(detectors or {})}
+    return classify_table(_checked(df), sample_rows, detectors=known, full_scan=full_scan, ner=ner)
 
 
 def plan(

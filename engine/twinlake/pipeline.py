@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from twinlake.classify.custom import with_names
 from twinlake.classify.detector import Detector
+from twinlake.classify.ner import check_ner
 from twinlake.classify.stage import classify_run
 from twinlake.core.config import Config, config_hash
 from twinlake.core.progress import Progress, Silent
@@ -136,6 +137,8 @@ def run(
         config = with_names(config, detectors)
     folder = open_folder(config.run.dir or f"runs/{config.run.name or default_name(config.source)}")
     check_request(config, folder.root)
+    if config.classify.ner:
+        check_ner()
     stages = LINE[: STAGES.index(last) + 1]
     with locked(folder):
         todo = stages_to_run(folder, stages, config)

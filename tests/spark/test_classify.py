@@ -149,3 +149,19 @@ def test_a_failing_detector_does_not_tell_the_value(spark: SparkSession) -> None
     with pytest.raises(DataError) as error:
         classify_table(spark.createDataFrame([(CANARY,)], "a string"), detectors=broken)
     assert CANARY not in str(error.value) and "BROKEN" in str(error.value)
+
+
+def test_what_one_row_in_a_thousand_holds_is_found_and_the_bound_covers_what_is_not(spark: SparkSession) -> None:
+    rows, every = 40_000, 1000
+    other = F.concat(F.lit("note "), "id", F.lit(" said"))
+    written = F.concat(F.lit("mail x"), "id", F.lit("@example.org now"))
+    df = spark.range(rows).select(F.when(F.col("id") % every == 7, written).otherwise(other).alias("note"))
+    # at 0.1% a sample of 10,000 misses with probability 0.999^10,000 = 0.00005; promised is 0.001
+    assert (1 - 1 / every) ** 10_000 < 0.001
+    found = classify_table(df)["note"]
+    assert "EMAIL_ADDRESS" in found.contains and found.missed_at_most is not None and found.missed_at_most < 1 / every
+    for seed in (1, 2):
+        small = classify_table(df, sample_rows=200, seed=seed)["note"]
+        assert "EMAIL_ADDRESS" in small.contains or (small.missed_at_most or 0.0) >= 1 / every
+    whole = classify_table(df, full_scan=True)["note"]
+    assert (whole.contains, whole.missed_at_most, whole.sampled) == ({"EMAIL_ADDRESS": 1 / every}, 0.0, rows)

@@ -20,8 +20,9 @@ from twinlake.classify.detectors import DETECTORS
 from twinlake.classify.evidence import WORDS, Counters, count_column, merge
 from twinlake.classify.judge import judged
 from twinlake.classify.labels import Labels
+from twinlake.classify.ner import MISSING, check_ner, finder
 from twinlake.classify.nested import as_text, family_of, is_nested
-from twinlake.core.errors import DataError
+from twinlake.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -44,12 +45,16 @@ def classify_table(
     kinds: dict[str, str] | None = None,
     detectors: Mapping[str, Detector] | None = None,
     full_scan: bool = False,
+    ner: bool = False,
 ) -> Labels:
     """Labels of `df` from about `sample_rows` rows; the same rows on every run, however the table is partitioned.
 
     kinds: profile kind by column name, where known. detectors: in place of DETECTORS. full_scan: look at all rows.
-    Errors: DataError when a detector fails (it names the entity, never a value).
+    ner: search texts by the model of the extra `twinlake[ner]` too.
+    Errors: DataError when a detector fails (it names the entity, never a value); UserError for `ner` without the extra.
     """
+    if ner:
+        check_ner()
     chosen = DETECTORS if detectors is None else detectors
     fields = df.schema.fields
     families = {i: family for i, f in enumerate(fields) if (family := _family(f.dataType)) != "none"}
@@ -57,16 +62,20 @@ def classify_table(
     looked: dict[int, Looked] = {i: None if family == "nested" else family for i, family in families.items()}
     rows = df.count() if families else 0
     asked = rows if full_scan else sample_rows
-    counters = _sampled(df, looked, names, rows, asked, seed, chosen) if rows else {}
+    counters = _sampled(df, looked, names, rows, asked, seed, chosen, ner) if rows else {}
     columns = [(f.name, f.dataType.simpleString(), (kinds or {}).get(f.name), i in looked) for i, f in enumerate(fields)]
     return Labels(judged(columns, counters, chosen, rows), rows if full_scan else sample_rows, rows)
 
 
 def classify_arrow(
-    table: pa.Table, kinds: dict[str, str] | None = None, detectors: Mapping[str, Detector] | None = None
+    table: pa.Table,
+    kinds: dict[str, str] | None = None,
+    detectors: Mapping[str, Detector] | None = None,
+    ner: bool = False,
 ) -> Labels:
     """Labels of a table in memory, all rows looked at: for small tables and for tests of the decision."""
     chosen = DETECTORS if detectors is None else detectors
+    find = finder(ner)
     counters: dict[int, Counters] = {}
     columns = []
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
@@ -75,7 +84,7 @@ def classify_arrow(
         asked = None if family is None else relevant(name, chosen)
         for chunk in column.chunks if looked else ():
             values = chunk if family is None else as_text(chunk, family)
-            merge(counters, i, count_column(values, family, chosen, asked))
+            merge(counters, i, count_column(values, family, chosen, asked, find))
         columns.append((name, str(column.type), (kinds or {}).get(name), looked))
     return Labels(judged(columns, counters, chosen, table.num_rows), table.num_rows, table.num_rows)
 
@@ -88,6 +97,7 @@ def _sampled(
     sample_rows: int,
     seed: int,
     detectors: Mapping[str, Detector],
+    ner: bool,
 ) -> dict[int, Counters]:
     from pyspark.sql import functions as F
 
@@ -101,7 +111,7 @@ def _sampled(
     for factor in (*ROUNDS, None):
         share = 1.0 if factor is None else min(1.0, factor * sample_rows / rows)
         sample = seen if share >= 1.0 else seen.filter(place < F.lit(int(share * HASH_RANGE)))
-        counters = _counted(sample, list(families.items()), names, detectors)
+        counters = _counted(sample, list(families.items()), names, detectors, ner)
         found = max((int(c["rows"][0]) for c in counters.values()), default=0)
         if share >= 1.0 or found >= sample_rows / 2:
             break
@@ -109,14 +119,18 @@ def _sampled(
 
 
 def _counted(
-    sample: DataFrame, families: list[tuple[int, Looked]], names: dict[int, str], detectors: Mapping[str, Detector]
+    sample: DataFrame,
+    families: list[tuple[int, Looked]],
+    names: dict[int, str],
+    detectors: Mapping[str, Detector],
+    ner: bool,
 ) -> dict[int, Counters]:
     from pyspark.sql import functions as F
 
     schema = "column int, entity string, " + ", ".join(f"{name} bigint" for name in NUMBERS + BITMAPS)
     # built-in detectors are taken from the executor's own package: only custom ones travel
     custom = {entity: d for entity, d in detectors.items() if DETECTORS.get(entity) is not d}
-    partial = sample.mapInArrow(_counter_of(families, names, sorted(detectors), custom), schema)
+    partial = sample.mapInArrow(_counter_of(families, names, sorted(detectors), custom, ner), schema)
     sums: list[Column] = [F.sum(name).alias(name) for name in NUMBERS]
     total = partial.groupBy("column", "entity").agg(*sums, *[F.bit_or(name).alias(name) for name in BITMAPS])
     out: dict[int, Counters] = {}
@@ -133,24 +147,27 @@ def _fetched(counters: DataFrame) -> pa.Table:
         return counters.toArrow()
     except PythonException as error:  # Spark wraps the executor's error in its own, with the whole trace as text
         ours = re.search(r"DataError: (detector \S+ failed on a (?:column|text): \w+)", str(error))
+        if ours is None and MISSING in str(error):
+            raise UserError(f"an executor lacks the extra: {MISSING}") from None
         if ours is None:
             raise
         raise DataError(ours.group(1)) from None
 
 
 def _counter_of(
-    families: list[tuple[int, Looked]], names: dict[int, str], entities: list[str], custom: dict[str, Detector]
+    families: list[tuple[int, Looked]], names: dict[int, str], entities: list[str], custom: dict[str, Detector], ner: bool
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from twinlake.classify.detectors import DETECTORS as BUILT_IN
 
+        find = finder(ner)
         given = {**BUILT_IN, **custom}
         every = {entity: given[entity] for entity in entities}
         asked = {i: relevant(names[i], every) if family else None for i, family in families}
         counters: dict[int, Counters] = {}
         for batch in batches:
             for position, (column, family) in enumerate(families):
-                merge(counters, column, count_column(batch.column(position), family, every, asked[column]))
+                merge(counters, column, count_column(batch.column(position), family, every, asked[column], find))
         keys = [(column, entity) for column, found in counters.items() for entity in found]
         if keys:
             yield _as_batch(keys, np.stack([counters[column][entity] for column, entity in keys]))

@@ -37,6 +37,10 @@ NEAR = 2
 CONTAINS_LEAST = 0.0
 Z = 1.96
 
+UNMISTAKABLE = frozenset(["IBAN_CODE", "CREDIT_CARD"])
+"""Entities of a long check that nothing else passes in such a share."""
+NARROWER = {"HR_OIB": ("DE_TAX_ID",)}
+"""Entity -> those whose numbers all pass its check too (both mod 11,10): the narrower one is meant where both decide."""
 RANK = {"checksum": 3, "pattern": 2, "weak": 1, "dictionary": 0}
 
 
@@ -76,6 +80,24 @@ def decide_table(columns: Sequence[tuple[str, str | None, Counts]], detectors: M
                 out[i] = decide(name, kind, counts, detectors, Table(known, near))
         if [entity for entity, _, _ in out] == entities:
             break
+    return _towns(columns, out, detectors)
+
+
+def _towns(
+    columns: Sequence[tuple[str, str | None, Counts]], out: list[Decision], detectors: Mapping[str, Detector]
+) -> list[Decision]:
+    """Many towns are called as people are: a second column of last names, beside a street or postal code, is of towns."""
+    entities = [entity for entity, _, _ in out]
+    if entities.count("LAST_NAME") < 2 or "CITY" in entities:
+        return out
+    others = {entity: detector for entity, detector in detectors.items() if entity != "LAST_NAME"}
+    for i, (name, kind, counts) in enumerate(columns):
+        near = frozenset(e for e in entities[max(0, i - 1) : i + 2] if e)
+        if entities[i] == "LAST_NAME" and is_silent(name) and near & {"STREET_ADDRESS", "POSTAL_CODE"}:
+            again = decide(name, kind, counts, others, Table(frozenset(e for e in entities if e), near))
+            if again[0] == "CITY":
+                out[i] = again
+                break
     return out
 
 
@@ -113,11 +135,23 @@ def decide(
         order = _order(detector, found, counts, header, score)
         if order > best:
             best, chosen = order, entity
-    return chosen, round(best[-1], 6) if chosen else 0.0, evidence
+    return _narrower(chosen, evidence), round(best[-1], 6) if chosen else 0.0, evidence
+
+
+def _narrower(entity: str | None, evidence: Evidence) -> str | None:
+    """A stricter entity in place of `entity`, where it decides with nearly as many matches and no header says otherwise."""
+    for one in NARROWER.get(entity or "", ()):
+        mine, other = evidence.get(entity or "", {}), evidence.get(one, {})
+        if other.get("decides") and not mine["header"] and other["matches"] >= 0.9 * mine["matches"]:
+            return one
+    return entity
 
 
 def _order(detector: Detector, found: Found, counts: Counts, header: float, score: float) -> tuple[float, ...]:
     lone = found.alone / counts.filled
+    certain = detector.strength == "checksum" and wilson(found.alone, counts.filled)[0] >= ALONE
+    if certain and detector.entity in UNMISTAKABLE:  # an IBAN under `account` is one, whatever else the header names
+        header = max(header, 1.0)
     if header:
         return (header, RANK[detector.strength], round(found.hits / counts.filled, 2), lone, score)
     return (0.0, RANK[detector.strength], round(lone, 2), found.distinct / max(counts.distinct, 1), score)
@@ -131,12 +165,18 @@ def contained(label: str | None, counts: Counts) -> dict[str, float]:
     return {entity: round(share, 6) for entity, share in shares.items() if share > CONTAINS_LEAST}
 
 
+def _category(detector: Detector, found: Found, counts: Counts) -> bool:
+    """A few values of which some happen to be names (months, goods) are a category."""
+    named = detector.entity in ("PERSON", "FIRST_NAME", "LAST_NAME")
+    return named and counts.filled >= 60 and counts.distinct < 20 and found.distinct < 0.6 * counts.distinct
+
+
 def _is(
     detector: Detector, found: Found, counts: Counts, header: float, kind: str | None, silent: bool, table: Table | None
 ) -> bool:
     share = found.hits / counts.filled
     low, _ = wilson(found.hits, counts.filled)
-    if header:
+    if header and not (detector.rule == "words" and _category(detector, found, counts)):
         enough = share >= (WITH_HEADER_WEAK if detector.strength == "weak" else WITH_HEADER) and low >= LEAST_LOW
         shaped = (
             header == 1.0

@@ -7,7 +7,7 @@ its gate lets through. Distinct values over all batches are estimated by linear 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -37,6 +37,8 @@ LONGEST_MISSING = 8
 TEXT_MARKS = np.uint32(sum(1 << MARKS.index(mark) for mark in " @{[<\"\n"))
 
 Ints: TypeAlias = npt.NDArray[np.int64]
+Finder: TypeAlias = Callable[[pa.StringArray, Mapping[str, Detector]], pa.Table]
+"""Finds entities in texts, as `find_spans` does."""
 Counters: TypeAlias = dict[str, npt.NDArray[np.int64]]
 """Key -> [a, b, c, w0 .. w7]. ROWS: rows, rows with a value. An entity: matches, those that may decide alone, those of
 its shape; w: bitmap of the distinct matches (of all values for ROWS). STAT: a alone."""
@@ -66,11 +68,16 @@ class Counts:
 
 
 def count_column(
-    column: pa.Array, family: Family | None, detectors: Mapping[str, Detector], asked: Mapping[str, Detector] | None = None
+    column: pa.Array,
+    family: Family | None,
+    detectors: Mapping[str, Detector],
+    asked: Mapping[str, Detector] | None = None,
+    find: Finder = find_spans,
 ) -> Counters:
     """Counters of one column of one batch with those of its leaves, each under its path and PATH.
 
     asked: the detectors that have a say on the column as a whole (`decide.relevant`); texts are searched for all.
+    find: how texts are searched (`ner.find_spans_ner` with the extra).
     """
     if family is None:
         out: Counters = {ROWS: _counter(len(column), len(column) - column.null_count, 0)}
@@ -79,17 +86,21 @@ def count_column(
         text = column.cast(pa.string())
         members = json_leaves(text) if family == "text" else None
         if members is None:
-            return count(text, family, detectors, asked)
+            return count(text, family, detectors, asked, find)
         found = members
         out = {ROWS: _counter(len(column), len(column) - column.null_count, 0)}
     for path, values, kind in found:
-        for key, counter in count(values, kind, detectors).items():
+        for key, counter in count(values, kind, detectors, None, find).items():
             out[f"{path}{PATH}{key}"] = counter
     return out
 
 
 def count(
-    column: pa.Array, family: Family, detectors: Mapping[str, Detector], asked: Mapping[str, Detector] | None = None
+    column: pa.Array,
+    family: Family,
+    detectors: Mapping[str, Detector],
+    asked: Mapping[str, Detector] | None = None,
+    find: Finder = find_spans,
 ) -> Counters:
     """Counters of one column of one batch (already text). Errors: DataError naming the entity, never a value."""
     out: Counters = {}
@@ -126,7 +137,7 @@ def count(
     if family == "text":
         texts = ((of.marks & TEXT_MARKS) != 0) & ((of.marks & np.uint32(LETTER)) != 0)
         if texts.any():
-            _count_inside(out, values.filter(pa.array(texts)), weights[texts], detectors)
+            _count_inside(out, values.filter(pa.array(texts)), weights[texts], detectors, find)
     return out
 
 
@@ -146,8 +157,10 @@ def _count_entity(out: Counters, detector: Detector, values: pa.StringArray, wei
         out[detector.entity] = counter
 
 
-def _count_inside(out: Counters, values: pa.StringArray, weights: Ints, detectors: Mapping[str, Detector]) -> None:
-    spans = find_spans(values, detectors)
+def _count_inside(
+    out: Counters, values: pa.StringArray, weights: Ints, detectors: Mapping[str, Detector], find: Finder
+) -> None:
+    spans = find(values, detectors)
     held: dict[str, set[int]] = {}
     for row, entity in zip(spans["row"].to_pylist(), spans["entity"].to_pylist(), strict=True):
         held.setdefault(entity, set()).add(row)

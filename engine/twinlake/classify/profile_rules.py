@@ -68,7 +68,7 @@ def by_neighbours(entity: str, found: Found, counts: Counts, table: Table) -> bo
         beside = bool(table.near & (ADDRESS | {"POSTAL_CODE"}))
         return beside and varied and share >= 0.35 and found.shape >= 0.75 * counts.filled
     if entity == "PHONE_NUMBER":
-        return table.people and varied and share >= 0.8 and lone >= 0.25
+        return table.people and varied and share >= 0.8 and lone >= 0.2
     return False
 
 
@@ -85,6 +85,9 @@ def _words(entity: str, found: Found, counts: Counts, table: Table | None, low: 
     share = found.alone / counts.filled
     if entity == "US_STATE":  # regions of the world are more than any list has
         return bool(table.near & PLACES) and share >= 0.3 and found.distinct >= CLOSED[entity]
+    varied = counts.distinct >= min(MANY, 0.5 * counts.filled)
+    if entity == "CITY" and table.near & {"POSTAL_CODE", "STREET_ADDRESS"} and "CITY" not in table.entities:
+        return varied and share >= 0.25  # small towns are in no list
     if entity == "ORGANIZATION":
         free = counts.stats.get("spaced", 0) >= 0.5 * counts.filled and counts.distinct >= min(MANY, 0.3 * counts.filled)
         return (table.people or table.places) and free and low >= 0.2 and share >= 0.25
@@ -102,7 +105,7 @@ def _few(found: Found, counts: Counts) -> bool:
     return (
         2 <= counts.distinct <= FEW
         and found.hits >= 0.95 * counts.filled
-        and found.distinct >= max(2, 0.8 * counts.distinct)
+        and found.distinct >= max(2, 0.3 * counts.distinct)  # the rest are typos
         and found.alone >= max(2, 0.02 * counts.filled)
     )
 

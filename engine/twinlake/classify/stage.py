@@ -24,7 +24,7 @@ def classify_run(folder: RunFolder, source: Source, config: Config, detectors: M
     kinds: dict[str, str] = {c.name: c.kind for c in read_profile(folder).columns}
     chosen, seed = config.classify, derive(config.run.seed, "classify")
     known = with_custom(chosen.detectors, detectors)
-    labels = classify_table(source.df, chosen.sample_rows, seed, kinds, known, chosen.full_scan)
+    labels = classify_table(source.df, chosen.sample_rows, seed, kinds, known, chosen.full_scan, chosen.ner)
     write_text(folder / "labels.json", labels.to_json())
     write_text(folder / "labels.sql", catalog_script(labels, config.source.table))
     found = [f"{c.name}: {c.entity}" for c in labels.columns if c.entity]

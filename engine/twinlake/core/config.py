@@ -94,6 +94,7 @@ class ClassifyConfig(Section):
 
     sample_rows: Count = Field(10_000, ge=100, description="Rows looked at for each column.")
     full_scan: bool = Field(False, description="Look at all rows: nothing is sampled away.")
+    ner: bool = Field(False, description="Names and places inside text by a model: needs twinlake[ner].")
     detectors: list[DetectorConfig] = Field([], description="Own detectors: entity, pattern, score, phrases, headers.")
     python_detectors: list[str] = Field([], description="Names of detectors given to run(detectors=...), which sets this.")
 

@@ -129,11 +129,14 @@ def _in_arrow(
             steps.append(_passed(place, column.name, column.nullable or column.transform == "sql"))
         else:
             steps.append(_step(place, column, known, detectors))
+    sent: dict[str, int] = {}
     for number, (step, read) in enumerate(_reading(steps, kept, known, extra)):
         places = {}
         for name in read:
-            places[name] = len(columns)
-            columns.append(table.named(name))
+            if name not in sent:  # once for all steps that read it
+                sent[name] = len(columns)
+                columns.append(table.named(name))
+            places[name] = sent[name]
         steps[number] = replace(step, others=places)
     frame = table.df.select(*columns).toDF(*[f"c{place}" for place in range(len(columns))])
     types = [field.dataType for field in frame.schema.fields]

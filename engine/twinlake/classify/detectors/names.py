@@ -76,6 +76,7 @@ def match_last_name(values: pa.StringArray) -> Mask:
     text = plain_of(values)
     head = head_of(text)
     double = has(text, SPLIT) & (known(head, last_names) | is_in(head, PARTICLES))
+    double &= ~matches(text, ".*-(?:sur|les|lez|sous|la|le|en)-.*")  # a French town
     hit = known(text, last_names) | where(text, double, _is_double_last)
     return where(values, hit, lambda some: matches(some, ONE_NAME, ignore_case=True))
 
@@ -232,7 +233,9 @@ NAMES = (
             "kundenname",
             "nom complet",
             "nombre completo",
-            "nombre y apellidos",
+            "nombre y apellidos", "nome completo", "nome e cognome", "nominativo", "volledige naam", "naam",
+            "imie i nazwisko", "nome do cliente", "fullstandigt namn", "namn", "navn", "nimi",
+            "jmeno a prijmeni", "nom et prenom", "titular", "titulaire", "intestatario", "vor und nachname",
             "provider name",
             "ship name",
         ),
@@ -279,7 +282,7 @@ NAMES = (
             "rufname",
             "prenom",
             "nombre",
-            "primer nombre",
+            "primer nombre", "primeiro nome", "voornaam", "fornamn", "fornavn", "imie", "etunimi", "jmeno", "keresztnev",
             "nome",
             "namefirst",
             "first",
@@ -313,7 +316,9 @@ NAMES = (
             "nom",
             "nom de famille",
             "apellido",
-            "apellidos",
+            "apellidos", "apellido paterno", "apellido materno", "achternaam", "familienaam", "nazwisko",
+            "sobrenome", "efternamn", "etternavn", "efternavn", "sukunimi", "prijmeni",
+            "vezeteknev",
             "cognome",
             "namelast",
             "last",
@@ -329,7 +334,8 @@ NAMES = (
     Detector(
         "GENDER",
         match_gender,
-        ("gender", "sex", "geschlecht", "sexe", "genre", "sexo", "genero", "sesso", "gender identity"),
+        ("gender", "sex", "geschlecht", "sexe", "genre", "sexo", "genero", "sesso", "geslacht", "plec", "kon", "kjonn",
+        "sukupuoli", "pohlavi", "gender identity"),
         "weak",
         fake_gender,
         2,

@@ -15,11 +15,22 @@ import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.detectors.names import WORDS
+from twinlake.classify.detectors.street_text import STREET_SEARCHES
 from twinlake.classify.fakes import Ints, digits, draw, joined, pick
 from twinlake.classify.features import DIGIT, MARKS, Gate
 from twinlake.classify.lexicon import features_of, has, known, plain_of, where
 from twinlake.classify.text import listed
-from twinlake.classify.words import cities, common_words, countries, country_codes, shipped, state_codes, states
+from twinlake.classify.words import (
+    cities,
+    common_words,
+    countries,
+    country_codes,
+    first_names,
+    last_names,
+    shipped,
+    state_codes,
+    states,
+)
 
 STREET_WORD = (
     "street|st|avenue|ave?|road|rd|drive|dr|lane|ln|court|ct|circle|cir|boulevard|blvd|way|place|pl|terrace|ter|trail|trl"
@@ -33,7 +44,18 @@ STREET_WORD = (
     "|view|rise|vale|mount|manor|quay|wharf|cottages|estate|vicolo|contrada|borgo|strada|rotonda|viela|praca|alameda|rodovia"
     "|estrada|ladeira|quadra|condominio|loteamento|conjunto|glorieta|ronda|callejon|cuesta|pasaje|rambla|urbanizacion|acceso"
     "|costanilla|[a-z]*steeg|[a-z]*hof|[a-z]*singel|[a-z]*baan|[a-z]*dreef|[a-z]*gracht|[a-z]*kade|[a-z]*plein|[a-z]*dijk|aleja"
-    "|plac|al\\.|pl\\.|os\\."
+    "|plac|al\\.|pl\\.|os\\.|vial|pasadizo|via|c\\.|travesia|callejuela|ctra|carretera|urb"
+    "|[a-z]*(?:stigen|grand|torget|torg|backen|vagen|plan|katu|tie|kuja|polku|utca|vegen|stien|vaenget|pad|markt|kai|steig|pfad)"
+    "|patio|vereda|morro|recanto|distrito|esplanada|lagoa|lago|campo|fazenda|favela|trecho|passarela|parque|residencial"
+    "|colonia|chacara|sitio|setor|trevo|viaduto|vila|nucleo|jardim|aeroporto|estacao|feira|avenue|lgo|trav"
+    "|annex|arcade|bayou|bluffs?|bottom|branch|bridge|brooks?|burgs?|bypass|camp|canyon|cape|causeway|centers?|centre|circles"
+    "|cliffs?|common|corners?|course|courts|coves?|creek|crest|crossroad|curve|dale|dam|divide|drives|estates|expressway"
+    "|extensions?|falls?|ferry|fields?|flats?|fords?|forest|forges?|forks?|freeway|garden|gateway|glens?|greens|groves|harbors?"
+    "|haven|hills|hollow|inlet|islands?|isle|junctions|keys?|knolls?|lakes?|landing|light|loaf|locks?|lodge|mall|manors"
+    "|meadows?|mills?|mission|motorway|mountains?|neck|orchard|oval|overpass|parks|parkways|passage|pines?|plains?|plazas|points"
+    "|ports?|prairie|radial|ramp|ranch|rapids?|rest|ridges|river|roads|route|rue|shoals?|shores?|skyway|springs?|spurs?|squares"
+    "|station|stravenue|stream|streets|summit|throughway|trace|track|trafficway|tunnel|turnpike|underpass|unions?|valleys?"
+    "|viaduct|views|villages?|ville|vista|walks|wall|ways|wells?"
 )
 NUMBERED = (
     "#?[0-9]+[a-z]?(?:[-/][0-9]+[a-z]?)?,? +\\S*\\pL{2,}.*"
@@ -41,12 +63,24 @@ NUMBERED = (
 )
 BOX = ".*\\b(?:p\\.? ?o\\.? ?box|postfach|apartado|boite postale)\\b.*[0-9].*"
 POSTAL = (
-    "[0-9]{5}(?:-?[0-9]{4})?|[0-9]{4}|[0-9]{6}|[0-9]{3}"  # US, DE, FR, ES, IT, AT, CH, AU, IN; US without zeros
+    "[0-9]{5}(?:-?[0-9]{3,4})?|[0-9]{4}|[0-9]{6}|[0-9]{3}"  # US, DE, FR, ES, IT, AT, CH, AU, IN; US without zeros
     "|[a-z][0-9][a-z][ -]?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? ?[0-9][a-z]{2}|[0-9]{4} ?[a-z]{2}"  # CA, GB, NL
     "|[0-9]{2}-[0-9]{3}|[0-9]{4}-[0-9]{3}|[0-9]{5}-[0-9]{3}|[0-9]{3}-[0-9]{4}"
     "|[0-9]{3} [0-9]{2}"  # PL, PT, BR, JP, SE and CZ
     "|[a-z]{1,3}-? ?[0-9]{3,6}|[0-9]{2} ?[0-9]{3}"  # LV-1010, D-80331, S-958 22
     "|[a-z]-[0-9]{3} [0-9]{2}"
+)
+TOWN_LIKE = (
+    "(?:north|south|east|west|new|port|lake|fort|mount|saint|sainte|st\\.?|ste\\.?|bad|upper|lower|great|little|nova|novo|porto"
+    "|villa|vila|santo|sankt)[ -]\\pL[\\pL' -]{2,30}"
+    "|\\pL{3,}(?:[ -]\\pL+)?[ -](?:sur|les|lez|sous|en|upon|on|am|an der|under|ob der|aan|la|le)[ -]\\pL{3,}(?:[ -]\\pL+)?"
+    "|\\pL{3,} (?:do|da|de|das|dos) (?:norte|sul|oeste|serra|mata|praia|flores|prata|amparo|minas|goias|pedra|campo|galho|ouro"
+    "|sul de minas)|\\pL{3,} (?:paulista|alegre|grande|verde|mineiro|velho|novo)"
+)
+"""How towns are called in many countries: Port X, Saint-X, X-sur-Mer, X upon Y, X do Sul."""
+TOWN_END = (
+    "\\pL{3,}(?:ville|burgh?|bury|borough|mouth|shire|chester|haven|furt|stad|town|bourg|port|fort|berg|land|side|view|ton|ham"
+    "|worth|wick|boeuf|dorf|hausen|heim)"
 )
 GAP = 1 << MARKS.index(" ") | 1 << MARKS.index("\n")
 POSTAL_ALONE = (
@@ -80,7 +114,7 @@ def match_street(values: pa.StringArray) -> Mask:
 
 def _is_street(values: pa.StringArray) -> Mask:
     text = plain_of(values)
-    numbered = matches(text, NUMBERED) & matches(text, f"(?:.*[ ,.0-9])?(?:{STREET_WORD})(?:[ ,.0-9\\n].*)?")
+    numbered = matches(text, NUMBERED) & matches(text, f"(?:.*[- ,.0-9\\n])?(?:{STREET_WORD})(?:[ ,.0-9\\n].*)?")
     return (numbered | matches(text, BOX)) & matches(text, ".{6,200}")
 
 
@@ -93,8 +127,14 @@ def match_street_shape(values: pa.StringArray) -> Mask:
 
 
 def match_city(values: pa.StringArray) -> Mask:
-    """Towns by their names, in local and English spelling."""
-    return _named(values, cities)
+    """Towns by their names, in local and English spelling, or by the way that names of towns are made."""
+    return _named(values, cities) | _town_like(values)
+
+
+def _town_like(values: pa.StringArray) -> Mask:
+    text = plain_of(values)
+    made = matches(text, TOWN_LIKE)
+    return made | where(text, matches(text, TOWN_END), lambda some: ~known(some, last_names) & ~known(some, first_names))
 
 
 def match_city_alone(values: pa.StringArray) -> Mask:
@@ -221,7 +261,9 @@ PLACES = (
             "calle",
             "domicilio",
             "indirizzo",
-            "endereco",
+            "endereco", "adres", "straat", "straatnaam", "ulica", "adress",
+            "gatuadress", "gata", "adresa", "osoite", "rua", "logradouro",
+            "morada", "domicile", "adressezeile",
         ),
         "pattern",
         fake_street,
@@ -230,6 +272,7 @@ PLACES = (
         gate=Gate(5, 300, letters=(1, 300)),
         bare_gate=Gate(6, 300, digits=(1, 300), letters=(1, 300), some=" \n"),
         shape=match_street_shape,
+        searches=STREET_SEARCHES,
         against=("email", "e mail", "mail", "ip", "mac", "web", "url"),
     ),
     Detector(
@@ -256,7 +299,9 @@ PLACES = (
             "municipio",
             "poblacion",
             "citta",
-            "cidade",
+            "cidade", "comune", "woonplaats", "plaats", "gemeente", "stad",
+            "miasto", "miejscowosc", "postort", "kaupunki", "mesto", "municipio",
+            "localidade", "varos",
         ),
         "dictionary",
         fake_city,
@@ -312,7 +357,8 @@ PLACES = (
             "cp",
             "codigo postal",
             "cap",
-            "cep",
+            "cep", "kod pocztowy", "postnummer", "postnr", "postinumero", "psc",
+            "postcodigo", "codice postale", "codigo postale", "iranyitoszam",
         ),
         "weak",
         fake_postal,

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -26,8 +25,16 @@ from twinlake.core.errors import DataError
 from twinlake.core.keys import DEFAULT_KEY, Keyring
 from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Parameter, Transform, domain_of
 from twinlake.transform.transforms.format_preserving import ALPHABETS, encrypt_format, restore_format
-from twinlake.transform.transforms.masks import mapped
-from twinlake.transform.transforms.values import from_canonical, is_scalar, is_text, per_distinct
+from twinlake.transform.transforms.matrices import Bytes, by_length, strings
+from twinlake.transform.transforms.siv import Sealer
+from twinlake.transform.transforms.values import (
+    by_distinct,
+    canonical_array,
+    from_canonical,
+    is_scalar,
+    is_text,
+    per_distinct,
+)
 
 CIPHERTEXT = r"^[0-9a-f]{8}\.[A-Za-z0-9_-]{22,}$"
 """What a ciphertext looks like, for Python and for Spark's `rlike`. 22 characters hold the 16 bytes of the tag."""
@@ -44,22 +51,26 @@ def encrypt(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, conte
     if parameters.get("cipher") == "ff1":
         return encrypt_format(array, parameters, keys, context)
     key = keys[str(parameters.get("key", DEFAULT_KEY))]
-    cipher, tied = (
-        AESSIV(key.subkey("encrypt", length=64)),
-        [domain_of(parameters, context).encode("utf-8", "surrogatepass")],
-    )
+    sealer = Sealer(key.subkey("encrypt", length=64), domain_of(parameters, context).encode("utf-8", "surrogatepass"))
     prefix, empty_too = key.key_id.encode() + b".", bool(parameters.get("encrypt_empty", False))
-    seal, written = cipher.encrypt, binascii.b2a_base64
 
-    def convert(texts: list[bytes]) -> pa.Array:
-        tokens = [
-            prefix + written(seal(_FORMAT + text, tied), newline=False) if text or empty_too else b"" for text in texts
-        ]
-        # from base64 to its URL alphabet for all of them at once
-        plain = pa.array(tokens, pa.binary()).cast(pa.string())
-        return pc.utf8_rtrim(mapped(plain, _URL_ALPHABET), "=")
+    def tokens(texts: Bytes) -> pa.Array:
+        if not texts.shape[1] and not empty_too:
+            return pa.array([""] * len(texts), pa.string())
+        version = np.full((len(texts), len(_FORMAT)), np.frombuffer(_FORMAT, np.uint8))
+        written = _base64url(sealer.seal(np.hstack([version, texts])))
+        return strings(np.hstack([np.full((len(texts), len(prefix)), np.frombuffer(prefix, np.uint8)), written]))
 
-    return per_distinct(array, convert)
+    return by_distinct(array, lambda values: by_length(canonical_array(values), tokens))
+
+
+def _base64url(raw: Bytes) -> Bytes:
+    """Each row in base64url without padding. Rows padded to whole groups of three bytes are written in one call."""
+    rows, length = raw.shape
+    more = -length % 3
+    whole = binascii.b2a_base64(np.hstack([raw, np.zeros((rows, more), np.uint8)]).tobytes(), newline=False)
+    written = np.frombuffer(whole, np.uint8).reshape(rows, (length + more) * 4 // 3)
+    return _URL_ALPHABET[written[:, : -(-length * 4 // 3)]]
 
 
 def restore(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:

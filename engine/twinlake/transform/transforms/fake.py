@@ -25,8 +25,8 @@ from twinlake.core.seeds import mix
 from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Faker, Parameter, Transform, domain_of
 from twinlake.transform.transforms.formats import in_format
 from twinlake.transform.transforms.locales import gender_of, gendered_first_names, locale_faker
-from twinlake.transform.transforms.prf import by_distinct, value_keys
-from twinlake.transform.transforms.values import as_type, canonical, folded, is_scalar, is_text, repaired
+from twinlake.transform.transforms.prf import value_keys
+from twinlake.transform.transforms.values import as_type, by_distinct, canonical, folded, is_scalar, is_text, repaired
 
 _DRAWS = 8
 

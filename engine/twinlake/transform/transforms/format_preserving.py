@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from twinlake.core.errors import DataError, PolicyError
 from twinlake.core.keys import DEFAULT_KEY, Keyring
 from twinlake.transform.transforms.base import Context, domain_of
-from twinlake.transform.transforms.ff1 import FF1, MIN_DOMAIN
-from twinlake.transform.transforms.values import family, per_distinct
+from twinlake.transform.transforms.ff1 import FF1, MIN_DOMAIN, UInt64
+from twinlake.transform.transforms.matrices import laid_out
+from twinlake.transform.transforms.values import by_distinct, canonical_array, family
 
 ALPHABETS = {
     "digits": digits,
@@ -31,7 +34,8 @@ ALPHABETS = {
     "letters_digits": digits + ascii_lowercase + ascii_uppercase,
 }
 _LIMITS = {"tinyint": 2**7, "smallint": 2**15, "int": 2**31, "bigint": 2**63}
-Convert = Callable[[str], str]
+_SHORTEST = 7  # digits, of which the first is not 0
+Step = Callable[[UInt64], UInt64]
 
 
 def encrypt_format(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
@@ -60,50 +64,64 @@ def _converted(
     letters = digits if whole else ALPHABETS[str(parameters.get("alphabet", "digits"))]
     key = keys[str(parameters.get("key", DEFAULT_KEY))].subkey("ff1", length=32)
     cipher = FF1(key, len(letters), domain_of(parameters, context).encode("utf-8", "surrogatepass"))
-    numeral = {letter: number for number, letter in enumerate(letters)}
-    step = cipher.encrypt if forward else cipher.decrypt
+    step = cipher.encrypt_all if forward else cipher.decrypt_all
+    null_short = parameters.get("short") == "null"
+    if whole:
+        return by_distinct(array, lambda values: _numbers(values, step, context.type, null_short))
+    return by_distinct(array, lambda values: _texts(values, step, letters, null_short))
 
-    def text(value: str) -> str | None:
-        places = [at for at, letter in enumerate(value) if letter in numeral]
-        if not value:
-            return value
-        if len(letters) ** len(places) < MIN_DOMAIN:
-            if parameters.get("short") == "null":
-                return None
-            raise DataError(
-                f"holds a value with {len(places)} of {len(letters)} symbols, one of fewer than {MIN_DOMAIN:,}: it could "
-                "be guessed; use the default cipher, or `short: null`"
-            )
-        out = list(value)
-        for at, number in zip(places, step([numeral[value[at]] for at in places]), strict=True):
-            out[at] = letters[number]
-        return "".join(out)
 
-    def number(value: str) -> str | None:
-        sign, plain = ("-", value[1:]) if value.startswith("-") else ("", value)
+def _texts(values: pa.Array, step: Step, letters: str, null_short: bool) -> pa.Array:
+    """Texts with their characters of the alphabet converted, where they stand."""
+    places, data = laid_out(canonical_array(values))
+    out = data[: places[-1]].copy()
+    code = np.frombuffer(letters.encode(), np.uint8)
+    numeral = np.full(256, -1, np.int64)
+    numeral[code] = np.arange(len(code))
+    # bytes of other characters are 0x80 and above in UTF-8, never those of a letter here
+    at = np.flatnonzero(numeral[out[places[0] :]] >= 0) + int(places[0])
+    first = np.searchsorted(at, places)
+    counts, empty = np.diff(first), np.diff(places) == 0
+    enough = next(count for count in range(1, 21) if len(code) ** count >= MIN_DOMAIN)
+    short = (counts < enough) & ~empty
+    if short.any() and not null_short:
+        count = int(counts[np.argmax(short)])
+        raise DataError(
+            f"holds a value with {count} of {len(code)} symbols, one of fewer than {MIN_DOMAIN:,}: it could "
+            "be guessed; use the default cipher, or `short: null`"
+        )
+    for count in np.unique(counts[~short & ~empty]).tolist():
+        rows = np.flatnonzero((counts == count) & ~short)
+        mine = at[first[rows][:, None] + np.arange(count)]
+        out[mine] = code[step(numeral[out[mine]].astype(np.uint64)).astype(np.int64)]
+    buffers = [None, pa.py_buffer(places.tobytes()), pa.py_buffer(out.tobytes())]
+    made = pa.Array.from_buffers(pa.string(), len(values), buffers)
+    return pc.if_else(pa.array(short), pa.scalar(None, pa.string()), made) if short.any() else made
+
+
+def _numbers(values: pa.Array, step: Step, spark_type: str, null_short: bool) -> pa.Array:
+    """Whole numbers as others of the same sign and number of digits."""
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.int64)
+    # the smallest one has no positive twin of its type, but has one as an unsigned number
+    sizes = np.where(numbers < 0, -numbers, numbers).view(np.uint64)
+    powers = np.array([10**digit for digit in range(1, 20)], np.uint64)
+    lengths = np.searchsorted(powers, sizes, side="right") + 1
+    short = lengths < _SHORTEST
+    if short.any() and not null_short:
+        raise DataError(
+            f"holds a number of {lengths[np.argmax(short)]} digits, one of fewer than {MIN_DOMAIN:,}: it could be guessed; "
+            "use the default cipher, or `short: null`"
+        )
+    out = np.zeros(len(numbers), np.int64)
+    for length in np.unique(lengths[~short]).tolist():
+        rows = np.flatnonzero(lengths == length)
+        scale = np.array([10 ** (length - 1 - digit) for digit in range(length)], np.uint64)
+        left = np.arange(len(rows))
+        drawn = sizes[rows][:, None] // scale % np.uint64(10)
         # of n digits, only those that don't start with 0 are whole numbers of n digits: 9/10 of the domain
-        if len(plain) < 7:
-            if parameters.get("short") == "null":
-                return None
-            raise DataError(
-                f"holds a number of {len(plain)} digits, one of fewer than {MIN_DOMAIN:,}: it could be guessed; use the "
-                "default cipher, or `short: null`"
-            )
-        numerals = step([numeral[letter] for letter in plain])
-        while numerals[0] == 0 or _too_large(numerals, context.type):
-            numerals = step(numerals)
-        return sign + "".join(map(str, numerals))
-
-    def convert(texts: list[bytes]) -> pa.Array:
-        made = [(number if whole else text)(raw.decode("utf-8", "surrogateescape")) for raw in texts]
-        if whole:
-            return pa.array([None if value is None else int(value) for value in made], array.type)
-        raw = [None if value is None else value.encode("utf-8", "surrogateescape") for value in made]
-        return pa.array(raw, pa.binary()).cast(pa.string(), safe=False)
-
-    return per_distinct(array, convert)
-
-
-def _too_large(numerals: list[int], spark_type: str) -> bool:
-    return int("".join(map(str, numerals))) >= _LIMITS[spark_type]
-
+        while len(left):
+            drawn[left] = step(drawn[left])
+            made = (drawn[left] * scale).sum(axis=1, dtype=np.uint64)
+            left = left[(drawn[left, 0] == 0) | (made >= np.uint64(_LIMITS[spark_type]))]
+        out[rows] = (drawn * scale).sum(axis=1, dtype=np.uint64).astype(np.int64)
+    return pa.array(np.where(numbers < 0, -out, out), pa.int64(), mask=short).cast(values.type)

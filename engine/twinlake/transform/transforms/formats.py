@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from twinlake.core.seeds import mix
 from twinlake.transform.transforms.masks import mapped
+from twinlake.transform.transforms.matrices import Bytes, matrix_of, strings
 
-Bytes = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
 Fit = Callable[[pa.Array, pa.Array, UInt64], pa.Array]
 Write = Callable[[Bytes, Bytes, UInt64], "Bytes | None"]
@@ -57,8 +57,8 @@ def poured(values: pa.Array, fakes: pa.Array, keys: UInt64, allowed: str, open_:
     made = len(values)
     for number in range(len(shapes.dictionary)):
         mine = order[bounds[number] : bounds[number + 1]]
-        shape = _matrix(shapes.dictionary.slice(number, 1))
-        letters = _matrix(source.take(pa.array(mine)))
+        shape = matrix_of(shapes.dictionary.slice(number, 1))
+        letters = matrix_of(source.take(pa.array(mine)))
         drawn = _only_open(plain.take(pa.array(mine)), open_) if drawn_all is None else drawn_all[mine]
         if shape is None or letters is None or drawn is None:
             continue
@@ -68,7 +68,7 @@ def poured(values: pa.Array, fakes: pa.Array, keys: UInt64, allowed: str, open_:
             continue
         letters = letters.copy()
         letters[:, holes] = filled
-        pieces.append(_strings(letters))
+        pieces.append(strings(letters))
         rows[at[mine]] = made + np.arange(len(mine))
         made += len(mine)
     return pa.concat_arrays(pieces).take(pa.array(rows))
@@ -76,12 +76,12 @@ def poured(values: pa.Array, fakes: pa.Array, keys: UInt64, allowed: str, open_:
 
 def _only_open(fakes: pa.Array, open_: str) -> Bytes | None:
     """The characters of class `open_` in each text: uint8 [n, count]; None if counts differ."""
-    matrix = _matrix(fakes)
+    matrix = matrix_of(fakes)
     if matrix is not None:
         holes = _TABLES[open_][matrix] == 1
         if (holes == holes[0]).all():  # one layout, as most fakes have
             return np.ascontiguousarray(matrix[:, holes[0]])
-    return _matrix(pc.replace_substring_regex(fakes, f"[^{open_}]", ""))
+    return matrix_of(pc.replace_substring_regex(fakes, f"[^{open_}]", ""))
 
 
 def _marks(open_: str) -> Bytes:
@@ -163,22 +163,6 @@ def _iban(values: Bytes, drawn: Bytes, keys: UInt64) -> Bytes | None:
 def _digits(keys: UInt64, width: int, salt: int) -> Bytes:
     columns = [(mix(keys, salt * 100 + column) % np.uint64(10)).astype(np.uint8) + 48 for column in range(width)]
     return np.stack(columns, axis=1).astype(np.uint8) if columns else np.empty((len(keys), 0), np.uint8)
-
-
-def _matrix(texts: pa.Array) -> Bytes | None:
-    """The bytes of texts of one length: uint8 [n, length]; None if lengths differ."""
-    _, offsets, data = texts.buffers()
-    places = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    widths = np.diff(places)
-    if len(texts) == 0 or data is None or not widths[0] or (widths != widths[0]).any():
-        return None
-    return np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(len(texts), widths[0])
-
-
-def _strings(matrix: Bytes) -> pa.Array:
-    offsets = (np.arange(len(matrix) + 1) * matrix.shape[1]).astype(np.int32)
-    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(np.ascontiguousarray(matrix).tobytes())]
-    return pa.Array.from_buffers(pa.string(), len(matrix), buffers)
 
 
 # ---- formats that are told value by value

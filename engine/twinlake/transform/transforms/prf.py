@@ -7,13 +7,15 @@ tells nothing about the value. Knows nothing of what the numbers are used for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from twinlake.transform.transforms.values import canonical
+from twinlake.transform.transforms.values import all_differ, by_distinct, canonical
+
+__all__ = ["array_keys", "by_distinct", "spread", "value_keys"]
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -32,6 +34,8 @@ def value_keys(texts: Sequence[bytes], subkey: bytes) -> UInt64:
 
 def array_keys(array: pa.Array, subkey: bytes) -> UInt64:
     """A 64-bit number for each value of `array` by its canonical text; nulls count as one value of their own."""
+    if all_differ(array):
+        return value_keys(canonical(array), subkey)
     encoded = array.dictionary_encode()
     values = encoded.dictionary
     numbers = value_keys([*canonical(values), b"\x00null"], subkey)
@@ -43,8 +47,3 @@ def spread(numbers: UInt64, low: int, high: int) -> npt.NDArray[np.int64]:
     """`numbers` as whole numbers from `low` to `high`, both included, equally likely up to (high - low) / 2^64."""
     return (numbers % np.uint64(high - low + 1)).astype(np.int64) + low
 
-
-def by_distinct(array: pa.Array, convert: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """`convert` over the distinct values of `array`, spread back over its rows; nulls stay null."""
-    encoded = array.dictionary_encode()
-    return convert(encoded.dictionary).take(encoded.indices)

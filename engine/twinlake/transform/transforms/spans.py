@@ -6,7 +6,8 @@
 
 A surrogate inside text is the one that the value has in a column of its own (the join domain is the entity). A
 ciphertext is written `<EMAIL_ADDRESS:key id.ciphertext>`, so that restoring finds it. A span that its transform can't
-work on is redacted. What no detector finds stays: where that is too much, redact the column.
+work on is redacted. What no detector finds stays: where that is too much, redact the column. `ner: true` finds names and
+places too, by the model of the extra twinlake[ner].
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def spans(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context
 
 
 def _changed(texts: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
-    from twinlake.classify.spans import find_spans
+    from twinlake.classify.ner import finder
 
-    found = find_spans(texts.cast(pa.string()), None)
+    found = finder(bool(parameters.get("ner", False)))(texts.cast(pa.string()), None)
     if (least := float(parameters.get("least", 0))) > 0:
         found = found.filter(pc.greater_equal(found["score"], least))
     if not found.num_rows:
@@ -124,6 +125,11 @@ def inner_reads(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _valid(parameters: Mapping[str, Any]) -> str | None:
+    if parameters.get("ner"):
+        from twinlake.classify.ner import missing_ner
+
+        if (missing := missing_ner()) is not None:
+            return missing
     for inner in _inner(parameters):
         if inner.transform in ("drop_row", "when", "combine", "spans", "paths", "sql"):
             return f"{inner.transform} can't stand inside text"
@@ -137,6 +143,7 @@ SPANS = Transform(
         Parameter("entities", dict, help="entity: transform"),
         Parameter("default", object, help="transform of all other entities; default: redact"),
         Parameter("least", float, minimum=0, maximum=1, help="score from which on a span counts"),
+        Parameter("ner", bool, help="names, places and addresses by a model too: needs twinlake[ner]"),
     ),
     takes=is_text,
     restore=restore_spans,
