@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
 from twinlake.classify.detectors.names import WORDS
-from twinlake.classify.detectors.street_text import STREET_SEARCHES
 from twinlake.classify.fakes import Ints, digits, draw, joined, pick
 from twinlake.classify.features import DIGIT, MARKS, Gate
 from twinlake.classify.lexicon import features_of, has, known, plain_of, where
@@ -272,7 +271,6 @@ PLACES = (
         gate=Gate(5, 300, letters=(1, 300)),
         bare_gate=Gate(6, 300, digits=(1, 300), letters=(1, 300), some=" \n"),
         shape=match_street_shape,
-        searches=STREET_SEARCHES,
         against=("email", "e mail", "mail", "ip", "mac", "web", "url"),
     ),
     Detector(
