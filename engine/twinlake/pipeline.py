@@ -61,12 +61,12 @@ def classify(run: Run) -> str:
 
 def plan(run: Run) -> str:
     """plan.yaml: what happens to each column; may be edited by hand before going on."""
-    return plan_run(run.folder, run.config)
+    return plan_run(run.folder, run.config, run.detectors)
 
 
 def transform(run: Run) -> str:
     """protected/ and private/holdout/: the plan applied to train and holdout rows."""
-    return transform_run(run.spark, run.folder, run.source, run.config, run.progress)
+    return transform_run(run.spark, run.folder, run.source, run.config, run.progress, run.detectors)
 
 
 def encode(run: Run) -> str:

@@ -227,6 +227,8 @@ def test_java_is_asked_for_before_anything_starts(
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background has it ignored
 import os, subprocess, sys, time, warnings, logging
 import twinlake
 from twinlake.cli import main

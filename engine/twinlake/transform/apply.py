@@ -226,10 +226,7 @@ def _step(
     if column.transform == "keep":
         return _passed(position, column.name, column.nullable)
     transform = transforms[column.transform]
-    # of a caller's own detectors, only those that the column needs travel with it
-    wanted = {str(step.parameters.get("as") or column.entity) for step in column.steps(transforms)}
-    own = None if detectors is None else {entity: detectors[entity] for entity in wanted if entity in detectors}
-    context = column.context(own, None if transforms is TRANSFORMS else transforms)
+    context = column.context(detectors, None if transforms is TRANSFORMS else transforms)
     return Step(
         position,
         column.name,

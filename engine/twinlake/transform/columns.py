@@ -78,8 +78,9 @@ def synthesis_of(transform: str, parameters: Mapping[str, Any], column: Context,
         return "null" if replacement(parameters, column) is None else "constant"
     if kind in ("empty", "opaque") or (kind is None and not is_scalar(column.type)):
         return "null"
-    if transform == "fake":
-        return "surrogate"
+    if transform == "fake":  # the twin draws from built-in fakes alone: a model must be loaded without a caller's code
+        own = column.detectors and str(parameters.get("as") or column.entity) in column.detectors
+        return "format" if own else "surrogate"
     if transform in COARSER:
         return "model"
     if kind == "key" or (kind == "number" and parameters.get("cipher") == "ff1"):

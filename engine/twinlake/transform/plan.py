@@ -93,22 +93,21 @@ def make_plan(
     detectors: Mapping[str, Faker] | None = None,
     tags: Mapping[str, Sequence[str]] | None = None,
 ) -> Plan:
-    """The decision on each column of `profile`. `transforms` and `detectors` default to the built-in ones; `tags`:
-    column -> its tags, beside those that the policy gives.
+    """The decision on each column of `profile`. `transforms` default to the built-in ones, `detectors` are a caller's
+    own; `tags`: column -> its tags, beside those that the policy gives.
 
     Errors: PolicyError for a rule that can't apply to this table or to the column it selects.
     """
     known = TRANSFORMS if transforms is None else transforms
-    fakers = all_detectors() if detectors is None else detectors
     found = {label.name: label for label in labels.columns}
     tagged = {c.name: (*(tags or {}).get(c.name, ()), *policy.tags.get(c.name, ())) for c in profile.columns}
     targets = [t for c in profile.columns for t in targets_of(c, found.get(c.name), tagged[c.name], policy)]
-    check_policy(policy, targets, {*fakers, *ENTITIES, *(t.entity for t in targets if t.entity)})
+    check_policy(policy, targets, {*all_detectors(detectors), *ENTITIES, *(t.entity for t in targets if t.entity)})
     columns = []
     for column in profile.columns:
         label = found.get(column.name)
         entity = label.entity if label else None
-        context = Context(column.name, column.type, column.nullable, entity, fakers, transforms=known)
+        context = Context(column.name, column.type, column.nullable, entity, detectors, transforms=known)
         columns.append(decide(column, label, tagged[column.name], policy, context))
     if all(column.transform == "drop" for column in columns):
         raise PolicyError("the plan drops every column, so there is no table left; keep at least one")

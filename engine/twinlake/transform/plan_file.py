@@ -233,7 +233,7 @@ def _derived(
     given = raw.get("synthesis", fixed)
     # what the profile decides (key, format, empty) can't be told from the plan alone; what the transform fixes can
     free = {"model", "key", "format", "null"}
-    allowed = free if fixed == "model" else {"surrogate", "null"} if fixed == "surrogate" else {fixed}
+    allowed = free if fixed == "model" else {"surrogate", "format", "null"} if fixed == "surrogate" else {fixed}
     if given not in allowed:
         raise PolicyError(
             f"{at}: synthesis of {transform.name} must be {' or '.join(sorted(allowed))}, got "

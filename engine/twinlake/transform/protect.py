@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from twinlake.tables.split import HOLDOUT, Split, part_count, with_row_keys
 from twinlake.transform.apply import apply_plan
 from twinlake.transform.plan import Plan
 from twinlake.transform.transforms import TRANSFORMS
+from twinlake.transform.transforms.base import Faker
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -42,6 +43,7 @@ def protect_run(
     split: Split,
     progress: Progress,
     resume: bool = True,
+    detectors: Mapping[str, Faker] | None = None,
 ) -> tuple[int, int]:
     """Publishes protected/ and private/holdout/; returns their row counts. Keys are resolved here, on the driver."""
     keys = _keys_of_run(folder, plan, references, progress, resume)
@@ -51,13 +53,16 @@ def protect_run(
     os.chmod(holdout_staging, 0o700)
     rows = df.count()
     parts = part_count(rows, len(df.columns))
-    train, held_out = write_protected(df, plan, keys, split, parts, train_staging, holdout_staging)
+    write = partial(write_protected, plan=plan, keys=keys, split=split, detectors=detectors)
+    train, held_out = write(df, parts=parts, train_staging=train_staging, holdout_staging=holdout_staging)
     publish(train_staging, folder.protected, parts, {})
     if own_holdout is not None:
         shutil.rmtree(holdout_staging)
         unused, holdout_staging = folder.staging("unused"), folder.staging("holdout")
         parts = part_count(own_holdout.count(), len(df.columns))
-        _, held_out = write_protected(own_holdout, plan, keys, split, parts, unused, holdout_staging, held_out=True)
+        _, held_out = write(
+            own_holdout, parts=parts, train_staging=unused, holdout_staging=holdout_staging, held_out=True
+        )
         shutil.rmtree(unused)
     folder.private.mkdir(mode=0o700, exist_ok=True)
     publish(holdout_staging, folder.holdout, parts, {})
@@ -108,6 +113,7 @@ def write_protected(
     train_staging: Path,
     holdout_staging: Path,
     held_out: bool | None = None,
+    detectors: Mapping[str, Faker] | None = None,
 ) -> tuple[int, int]:
     """Stages train and holdout parts of `df` under `plan`; returns their rows. `held_out` puts all rows on one side."""
     from pyspark.sql import functions as F
@@ -115,7 +121,7 @@ def write_protected(
     keyed = with_row_keys(df, split, parts)
     if held_out is not None:
         keyed = keyed.withColumn(HOLDOUT, F.lit(held_out))
-    return _staged(apply_plan(keyed, plan, keys), train_staging, holdout_staging)
+    return _staged(apply_plan(keyed, plan, keys, detectors=detectors), train_staging, holdout_staging)
 
 
 def stage_rows(df: DataFrame, split: Split, parts: int, train_staging: Path, holdout_staging: Path) -> tuple[int, int]:

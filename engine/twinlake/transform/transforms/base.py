@@ -37,7 +37,7 @@ class Faker(Protocol):
 class Context:
     """What a transform may know about its column besides the values. `type` is the Spark type, as simple string.
 
-    `detectors` None means the built-in ones: executors then import them, and they need not travel with the task.
+    `detectors` are a caller's own, beside the built-in ones, which executors import.
     `others`: for a transform that reads other columns, their values in the same rows, before any transform.
     `transforms`: those that may stand inside another one's parameters; None means the built-in ones.
     """

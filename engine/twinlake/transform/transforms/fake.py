@@ -86,7 +86,7 @@ def faker_of(parameters: Mapping[str, Any], context: Context) -> Faker:
         )
     if (locale := parameters.get("locale")) is not None:
         return locale_faker(str(entity), str(locale))
-    fakers = all_detectors() if context.detectors is None else context.detectors
+    fakers = all_detectors(context.detectors)
     if entity not in fakers:
         raise PolicyError(
             f"no surrogates for entity {escaped(str(entity))!r}{nearest(str(entity), fakers)}; use redact or hash"
@@ -94,11 +94,11 @@ def faker_of(parameters: Mapping[str, Any], context: Context) -> Faker:
     return fakers[entity]
 
 
-def all_detectors() -> Mapping[str, Faker]:
-    """The built-in detectors."""
+def all_detectors(own: Mapping[str, Faker] | None = None) -> Mapping[str, Faker]:
+    """The built-in detectors, with the caller's `own`."""
     from twinlake.classify.detectors import DETECTORS
 
-    return DETECTORS
+    return {**DETECTORS, **own} if own else DETECTORS
 
 
 def fits(faker: Faker, spark_type: str, draws: int = 4096) -> bool:

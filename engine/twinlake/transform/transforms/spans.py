@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from twinlake.core.keys import Keyring
 from twinlake.transform.transforms.base import Context, Inner, Parameter, Transform, applied, spec_of
 from twinlake.transform.transforms.conditional import no_key
+from twinlake.transform.transforms.fake import all_detectors
 from twinlake.transform.transforms.prf import by_distinct
 from twinlake.transform.transforms.values import is_text, repaired
 
@@ -40,7 +41,8 @@ def spans(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context
 def _changed(texts: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
     from twinlake.classify.ner import finder
 
-    found = finder(bool(parameters.get("ner", False)))(texts.cast(pa.string()), None)
+    known: Any = all_detectors(context.detectors) if context.detectors else None
+    found = finder(bool(parameters.get("ner", False)))(texts.cast(pa.string()), known)
     if (least := float(parameters.get("least", 0))) > 0:
         found = found.filter(pc.greater_equal(found["score"], least))
     if not found.num_rows:
