@@ -10,26 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from plans import plan_for
 from pyspark.sql import DataFrame, SparkSession
 
 from twinlake.core.keys import Keyring, make_key
 from twinlake.transform.apply import apply_plan
-from twinlake.transform.columns import ColumnPlan
-from twinlake.transform.plan import Plan
-from twinlake.transform.transforms import TRANSFORMS
 
 KEYS = Keyring((make_key("pseudonyms", bytes(range(32))),))
 PAIR = Path(__file__).resolve().parents[2] / "data" / "people_orders"
 
 
 def protected(df: DataFrame, **chosen: tuple[str, dict[str, Any]]) -> DataFrame:
-    columns = []
-    for field in df.schema.fields:
-        transform, parameters = chosen.get(field.name, ("keep", {}))
-        kind = field.dataType.simpleString()
-        output = TRANSFORMS[transform].output_type(kind, parameters)
-        columns.append(ColumnPlan(field.name, kind, field.nullable, None, transform, parameters, output, "model", ""))
-    return apply_plan(df, Plan(tuple(columns)), KEYS)
+    return apply_plan(df, plan_for(df, chosen), KEYS)
 
 
 def counts(left: DataFrame, right: DataFrame, key: str, other: str, group: str) -> list[tuple[Any, ...]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plans import plan_for
 from pyspark.sql import DataFrame, SparkSession
 
 from twinlake.core.errors import ConfigError, DataError, KeyReferenceError, PolicyError
 from twinlake.core.keys import Keyring, make_key
 from twinlake.transform.apply import apply_plan
-from twinlake.transform.plan import ColumnPlan, Plan
 from twinlake.transform.restore import restore_plan, restore_run
-from twinlake.transform.transforms import TRANSFORMS
 
 OLD, NEW = make_key("pseudonyms", bytes(range(32))), make_key("pseudonyms", bytes(range(7, 39)))
 DDL = "id bigint, email string, note string, s struct<mail:string,n:int>, j string, phone string, name string"
@@ -32,16 +31,6 @@ CHOSEN: dict[str, tuple[str, dict[str, Any]]] = {
     "phone": ("encrypt", {"cipher": "ff1"}),
     "name": ("hash", {}),
 }
-
-
-def plan_for(df: DataFrame, chosen: dict[str, tuple[str, dict[str, Any]]]) -> Plan:
-    columns = []
-    for field in df.schema.fields:
-        transform, parameters = chosen.get(field.name, ("keep", {}))
-        kind = field.dataType.simpleString()
-        output = TRANSFORMS[transform].output_type(kind, parameters)
-        columns.append(ColumnPlan(field.name, kind, field.nullable, None, transform, parameters, output, "model", ""))
-    return Plan(tuple(columns))
 
 
 @pytest.fixture(scope="module")
