@@ -47,7 +47,7 @@ test: setup
 	  echo "== $$group passed in $$((SECONDS - start)) s"; done
 
 lint: setup
-	@$(BIN)/ruff check engine jobs tests
+	@$(BIN)/ruff check engine jobs tests bench && $(BIN)/ruff format --check --quiet engine jobs tests bench
 
 types: setup
 	@$(BIN)/mypy --strict engine/twinlake

@@ -129,8 +129,10 @@ def spans(data: Path, ner: bool, wrong: bool) -> None:
     for i, record in enumerate(records):
         for span in record["spans"]:
             truth[span["entity_type"]].append((i, span["start_position"], span["end_position"]))
-    print(f"spans, {'with' if ner else 'without'} the NER extra; neighbours of one type are one, a find counts from "
-        f"half of the union")
+    print(
+        f"spans, {'with' if ner else 'without'} the NER extra; neighbours of one type are one, a find counts from "
+        f"half of the union"
+    )
     whole = [record["full_text"] for record in records]
     ours, truth = ({kind: merged(found, whole) for kind, found in some.items()} for some in (ours, truth))
     totals: dict[str, list[int]] = {}
@@ -139,8 +141,10 @@ def spans(data: Path, ner: bool, wrong: bool) -> None:
         hits = _matched(ours[kind], truth[kind])
         precision = _matched(truth[kind], ours[kind])
         totals[kind] = [hits, len(truth[kind]), precision, len(ours[kind])]
-        print(f"  {kind:18s} F1 {_f1(totals[kind]):.3f}  recall {share(hits, len(truth[kind]))}  precision "
-            f"{share(precision, len(ours[kind]))}")
+        print(
+            f"  {kind:18s} F1 {_f1(totals[kind]):.3f}  recall {share(hits, len(truth[kind]))}  precision "
+            f"{share(precision, len(ours[kind]))}"
+        )
         if wrong:
             _print_wrong(records, kind, ours[kind], truth[kind])
     for name, kinds in (("patterned", PATTERNED), ("names and addresses", WORDED)):
@@ -159,16 +163,19 @@ def merged(found: list[tuple[int, int, int]], texts: list[str]) -> list[tuple[in
     return out
 
 
-def _print_wrong(records: list[dict[str, str]], kind: str, ours: list[tuple[int, int, int]], truth: list[tuple[int, int,
-    int]]) -> None:
+def _print_wrong(
+    records: list[dict[str, str]], kind: str, ours: list[tuple[int, int, int]], truth: list[tuple[int, int, int]]
+) -> None:
     for name, some, others in (("missed", truth, ours), ("extra", ours, truth)):
         by_row = defaultdict(list)
         for row, start, end in others:
             by_row[row].append((start, end))
         shown = [s for s in some if not any(_overlap(s[1], s[2], a, b) >= 0.5 for a, b in by_row[s[0]])]
         for row, start, end in shown[:25]:
-            print(f"      {name}: {records[row]['full_text'][max(0, start - 30):start]!r} ["
-                f"{records[row]['full_text'][start:end]!r}]")
+            print(
+                f"      {name}: {records[row]['full_text'][max(0, start - 30) : start]!r} ["
+                f"{records[row]['full_text'][start:end]!r}]"
+            )
 
 
 def _matched(some: list[tuple[int, int, int]], others: list[tuple[int, int, int]]) -> int:

@@ -150,8 +150,9 @@ def main() -> None:
         some = texts.slice(0, args.presidio).to_pylist()
         theirs_texts = len(some) / spent(partial(_all, analyze, some))
         print(f"presidio, the same cells: {theirs:,.0f} per CPU second; ours is {ours / theirs:,.0f} times that")
-        print(f"presidio, the same texts: {theirs_texts:,.0f} per CPU second; ours is "
-            f"{ours_texts / theirs_texts:,.0f} times that")
+        print(
+            f"presidio, the same texts: {theirs_texts:,.0f} per CPU second; ours is {ours_texts / theirs_texts:,.0f} times that"
+        )
 
 
 if __name__ == "__main__":

@@ -103,9 +103,7 @@ def random_model(spark: Any, adult_rows: Callable[[int], Any], tmp_path_factory:
     made = {"id": {"synthesis": "key", "entity": None}, "email": {"synthesis": "surrogate", "entity": "EMAIL_ADDRESS"}}
     types = {"int64": "bigint", "timestamp[us, tz=UTC]": "timestamp", "decimal128(10, 2)": "decimal(10,2)"}
     columns = tuple(
-        Column(
-            f.name, types.get(str(f.type), str(f.type)), True, made.get(f.name, {"synthesis": "model", "entity": None})
-        )
+        Column(f.name, types.get(str(f.type), str(f.type)), True, made.get(f.name, {"synthesis": "model", "entity": None}))
         for f in schema
     )
     codec = fit_codec(spark, folder / "table", columns, 10, 3)
@@ -153,8 +151,7 @@ def people_rows() -> Callable[[int], Any]:
                 "customer_id": pa.array(np.arange(rows) + 7_700_000, pa.int64()),
                 "email": [f"canary.mail{i}@canarymail{i % 7}.com" for i in range(rows)],
                 "full_name": [
-                    f"{('Anna', 'Peter', 'Maria', 'John')[i % 4]} Canarysen{str(i).translate(letters)}"
-                    for i in range(rows)
+                    f"{('Anna', 'Peter', 'Maria', 'John')[i % 4]} Canarysen{str(i).translate(letters)}" for i in range(rows)
                 ],
                 "phone": [f"+1 212 867 {i % 10_000:04d}" for i in range(rows)],  # made-up numbers have 555 there
                 "age": pa.array(age, pa.int32()),
@@ -228,9 +225,7 @@ def publish_twin() -> Callable[..., Any]:
         progress: Any = None,
     ) -> Any:
         job = Job(str(model), check_model(model), rows, seed, {})
-        return write_rows(
-            spark, job, run / ".staging-synthetic", run / "synthetic", partitions, progress or Silent(), train
-        )
+        return write_rows(spark, job, run / ".staging-synthetic", run / "synthetic", partitions, progress or Silent(), train)
 
     return write
 

@@ -120,8 +120,7 @@ def test_a_killed_driver_leaves_only_the_missing_parts_to_do(
         kill_tree(process)
         assert not (tmp_path / "synthetic").exists()
         whole = {
-            json.loads(f.read_text())["part"]: f.with_suffix(".parquet").stat().st_mtime_ns
-            for f in staging.glob("part-*.json")
+            json.loads(f.read_text())["part"]: f.with_suffix(".parquet").stat().st_mtime_ns for f in staging.glob("part-*.json")
         }
         publish_twin(spark, random_model, tmp_path, ROWS)
     assert whole
@@ -143,9 +142,7 @@ def test_two_runs_to_one_folder_do_not_mix(adult_path: str, tmp_path: Path, repe
         "--quiet",
     ]
     both = [
-        subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
+        subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for _ in range(2)
     ]
     errors = [process.communicate()[1] for process in both]
@@ -170,9 +167,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_an_error_and_not_a_short_table(
-    spark: Any, adult_path: str, small_disk: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_an_error_and_not_a_short_table(spark: Any, adult_path: str, small_disk: Path, tmp_path: Path) -> None:
     from twinlake import pipeline
     from twinlake.core.config import load_config
     from twinlake.core.errors import CommitError

@@ -86,11 +86,14 @@ def complement11(weights: tuple[int, ...], body: str) -> str | None:
 
 def vin(serial: str) -> str:
     text = "1HGBH41JX" + "MN" + serial[:6]
-    values = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9),
-        strict=True))
+    values = dict(
+        zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9), strict=True)
+    )
     weights = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
-    rest = sum((values.get(ch) or int(ch) if ch in values or ch.isdigit() else 0) * w for ch, w in zip(text, weights,
-        strict=True)) % 11
+    rest = (
+        sum((values.get(ch) or int(ch) if ch in values or ch.isdigit() else 0) * w for ch, w in zip(text, weights, strict=True))
+        % 11
+    )
     return text[:8] + ("X" if rest == 10 else str(rest)) + text[9:]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import string
-import time
 from pathlib import Path
 
 import numpy as np
@@ -101,16 +100,9 @@ def test_null_and_empty_do_not_match(detector: Detector) -> None:
 
 
 @every
-def test_hostile_text_takes_linear_time(detector: Detector) -> None:
-    def seconds(size: int) -> float:
-        values = normalize(pa.array([(piece * size)[:size] + "!" for piece in HOSTILE]))
-        start = time.process_time()
-        detector.match(values)
-        return time.process_time() - start
-
-    seconds(100)
-    # quadratic would be 100 times; the slack is for a machine that does other things besides
-    assert seconds(100_000) <= 40 * min(seconds(10_000) for _ in range(2)) + 0.5
+def test_hostile_text_ends(detector: Detector) -> None:
+    # work that grows with the square of the length would take hours here and run into the suite's time limit
+    detector.match(normalize(pa.array([(piece * 300_000)[:300_000] + "!" for piece in HOSTILE])))
 
 
 @every
@@ -138,9 +130,7 @@ def test_the_stated_space_of_fakes_is_there(detector: Detector) -> None:
     assert len(detector.fake(keys).unique()) >= 0.95 * expected
 
 
-@pytest.mark.parametrize(
-    "entity", ["EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "UUID", "MAC_ADDRESS", "URL"]
-)
+@pytest.mark.parametrize("entity", ["EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "UUID", "MAC_ADDRESS", "URL"])
 def test_fakes_of_identifiers_hardly_repeat(entity: str) -> None:
     assert len(DETECTORS[entity].fake(KEYS).unique()) >= 0.99 * len(KEYS)
 
@@ -159,9 +149,7 @@ def test_every_wrong_check_digit_is_refused() -> None:
     assert not any(matched(DETECTORS["CREDIT_CARD"], [card[:-1] + d for d in "023456789"]))
     assert not any(matched(DETECTORS["IBAN_CODE"], ["DE" + f"{n:02}" + account[4:] for n in range(100) if n != 89]))
     swapped = [
-        account[:i] + account[i + 1] + account[i] + account[i + 2 :]
-        for i in range(4, 21)
-        if account[i] != account[i + 1]
+        account[:i] + account[i + 1] + account[i] + account[i + 2 :] for i in range(4, 21) if account[i] != account[i + 1]
     ]
     assert not any(matched(DETECTORS["IBAN_CODE"], swapped))
 

@@ -61,9 +61,7 @@ def counts(held: Rows) -> TokenCounts:
     return TokenCounts(len(held), COLUMNS, single, coarse, pairs, tuple(tuple(map(str, range(s))) for s in sizes))
 
 
-def evidence(
-    spark: Any, real: Rows, twin: Rows, holdout: Rows | None = None, target: str | None = "member"
-) -> Evidence:
+def evidence(spark: Any, real: Rows, twin: Rows, holdout: Rows | None = None, target: str | None = "member") -> Evidence:
     def frame(held: Rows) -> Any:
         return spark.createDataFrame(held, TYPES)
 
@@ -110,9 +108,7 @@ def test_identical_tables_get_the_best_value(answers: dict[str, Any], name: str)
 
 
 # Shuffling keeps each column as it is, and makes rows less alike: privacy gets better.
-MEASURE_JOINTS = [
-    n for n, m in METRICS.items() if m.group != "privacy" and n not in ("univariate_tv", "field_distribution")
-]
+MEASURE_JOINTS = [n for n, m in METRICS.items() if m.group != "privacy" and n not in ("univariate_tv", "field_distribution")]
 
 
 @pytest.mark.parametrize("name", MEASURE_JOINTS)

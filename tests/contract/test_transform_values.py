@@ -279,9 +279,7 @@ def test_noise_has_the_scale_asked_for_and_is_the_same_for_the_same_value() -> N
         ("generalize", ["48.8566", "north"], {"to": "grid", "degrees": 0.5}, "string", ["48.5", None]),
     ],
 )  # fmt: skip
-def test_coarser_values(
-    name: str, values: list[Any], parameters: dict[str, Any], spark_type: str, expected: list[Any]
-) -> None:
+def test_coarser_values(name: str, values: list[Any], parameters: dict[str, Any], spark_type: str, expected: list[Any]) -> None:
     assert apply(name, values, parameters, spark_type) == expected
 
 
@@ -360,16 +358,19 @@ def test_leaves_change_by_path_and_null_empty_and_absent_stay_apart() -> None:
     for start in (0, 1):  # a slice has offsets of its own
         out = TRANSFORMS["paths"].apply(array.slice(start), parameters, KEYS, Context("c", "struct<>"))
         assert out.type == NESTED
-        assert out.to_pylist() == [
-            {
-                "email": "<REDACTED>",
-                "orders": [{"note": "<REDACTED>", "sum": 1}, None, {"note": None, "sum": 2}],
-                "tags": [("k", "<REDACTED>"), ("l", None)],
-            },
-            None,
-            {"email": None, "orders": [], "tags": []},
-            {"email": "<REDACTED>", "orders": None, "tags": None},
-        ][start:]
+        assert (
+            out.to_pylist()
+            == [
+                {
+                    "email": "<REDACTED>",
+                    "orders": [{"note": "<REDACTED>", "sum": 1}, None, {"note": None, "sum": 2}],
+                    "tags": [("k", "<REDACTED>"), ("l", None)],
+                },
+                None,
+                {"email": None, "orders": [], "tags": []},
+                {"email": "<REDACTED>", "orders": None, "tags": None},
+            ][start:]
+        )
 
 
 def test_all_leaves_that_are_not_named_can_be_redacted() -> None:

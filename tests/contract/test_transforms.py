@@ -96,9 +96,7 @@ def text_of(array: pa.Array) -> list[str | None]:
 
 
 @pytest.mark.parametrize(("transform", "parameters", "spark_type"), CASES)
-def test_null_in_null_out_and_the_declared_type(
-    transform: Transform, parameters: dict[str, Any], spark_type: str
-) -> None:
+def test_null_in_null_out_and_the_declared_type(transform: Transform, parameters: dict[str, Any], spark_type: str) -> None:
     array = column(spark_type)
     out = transform.apply(array, transform.check(parameters, "test"), KEYS, context(spark_type))
     assert len(out) == len(array)

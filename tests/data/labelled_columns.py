@@ -137,10 +137,30 @@ KINDS = {
     **dict.fromkeys(("FIRST_NAME", "LAST_NAME", "PERSON", "STREET_ADDRESS", "ADDRESS", "CITY", "POSTAL_CODE"), "worded"),
     **dict.fromkeys(("NATIONAL", "CREDIT_CARD", "IBAN_CODE", "IMEI"), "checksummed"),
 }
-PEOPLE = ("FIRST_NAME", "LAST_NAME", "GENDER", "BIRTH_DATE", "STREET_ADDRESS", "POSTAL_CODE", "CITY", "PHONE_NUMBER",
-    "EMAIL_ADDRESS", "JOB_TITLE")
-CLIENTS = ("PERSON", "ADDRESS", "NATIONAL", "PHONE_NUMBER", "EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "IMEI",
-    "LAST_NAME")
+PEOPLE = (
+    "FIRST_NAME",
+    "LAST_NAME",
+    "GENDER",
+    "BIRTH_DATE",
+    "STREET_ADDRESS",
+    "POSTAL_CODE",
+    "CITY",
+    "PHONE_NUMBER",
+    "EMAIL_ADDRESS",
+    "JOB_TITLE",
+)
+CLIENTS = (
+    "PERSON",
+    "ADDRESS",
+    "NATIONAL",
+    "PHONE_NUMBER",
+    "EMAIL_ADDRESS",
+    "CREDIT_CARD",
+    "IBAN_CODE",
+    "IP_ADDRESS",
+    "IMEI",
+    "LAST_NAME",
+)
 LETTERS = {"FIRST_NAME", "LAST_NAME", "PERSON", "STREET_ADDRESS", "ADDRESS", "CITY", "JOB_TITLE"}
 MAKERS: dict[str, Make] = {
     "FIRST_NAME": lambda f, r: f.first_name(),

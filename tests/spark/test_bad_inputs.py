@@ -456,9 +456,7 @@ def _mixed(kind: pa.DataType, *shares: tuple[Any, float]) -> pa.Array:
 def _uuid(n: int) -> str:
     """A version 4 UUID that differs for each n below 4,096."""
     last = n * 11400714819323198485 % 2**48
-    return (
-        f"{n * 2654435761 % 2**32:08x}-{n * 40503 % 65536:04x}-4{n * 769 % 4096:03x}-{'89ab'[n % 4]}{n:03x}-{last:012x}"
-    )
+    return f"{n * 2654435761 % 2**32:08x}-{n * 40503 % 65536:04x}-4{n * 769 % 4096:03x}-{'89ab'[n % 4]}{n:03x}-{last:012x}"
 
 
 def _types_table() -> pa.Table:
@@ -494,9 +492,7 @@ def _types_table() -> pa.Table:
             "t08_places": _mixed(pa.decimal128(38, 38), (Decimal("0." + "9" * 38), 0.6), (Decimal("1E-38"), 0.4)),
             "t08_money": _mixed(pa.decimal128(10, 2), (Decimal("19.99"), 0.6), (Decimal("-0.01"), 0.3), (None, 0.1)),
             "t08_wide": pa.array([Decimal(int(n) * 10**30 + 7) for n in i * 13 % 1_499 + 1], pa.decimal128(38, 0)),
-            "t09_states": _mixed(
-                pa.float64(), (math.nan, 0.2), (math.inf, 0.15), (-math.inf, 0.1), (1.5, 0.4), (None, 0.15)
-            ),
+            "t09_states": _mixed(pa.float64(), (math.nan, 0.2), (math.inf, 0.15), (-math.inf, 0.1), (1.5, 0.4), (None, 0.15)),
             "t09_only": _mixed(pa.float64(), (math.nan, 0.7), (math.inf, 0.3)),
             "t10_zero": _mixed(pa.float64(), (-0.0, 0.3), (0.0, 0.4), (1.0, 0.3)),
             "t11_edges": _mixed(pa.float64(), (5e-324, 0.2), (1e308, 0.2), (-1e308, 0.2), (0.1 + 0.2, 0.2), (0.3, 0.2)),
@@ -669,9 +665,7 @@ CATALOGUE = (
         refused(ConfigError, "line 2", "duplicate key run"),
     ),
     Case("C03", "an alias", config("run: &a {seed: 1}\ntrain: *a\n"), refused(ConfigError, "line 1", "anchors")),
-    Case(
-        "C03", "a tag", config("run: !!python/object/apply:os.system ['x']\n"), refused(ConfigError, "line 1", "tags")
-    ),
+    Case("C03", "a tag", config("run: !!python/object/apply:os.system ['x']\n"), refused(ConfigError, "line 1", "tags")),
     Case("C03", "a tab", config("run:\n\tseed: 1\n"), refused(ConfigError, "line 2", "tab")),
     Case("C03", "an empty file", config(""), refused(ConfigError, "line 1", "empty")),
     Case("C03", "a list", config("- a\n"), refused(ConfigError, "line 1", "must be a mapping")),

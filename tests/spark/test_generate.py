@@ -135,9 +135,7 @@ def test_conditions_that_cannot_be_met_are_refused(random_model: Path, condition
         read_conditions(conditions, codec)
 
 
-def test_a_finished_output_is_not_drawn_again(
-    spark: Any, random_model: Path, publish_twin: Any, tmp_path: Path
-) -> None:
+def test_a_finished_output_is_not_drawn_again(spark: Any, random_model: Path, publish_twin: Any, tmp_path: Path) -> None:
     first = publish_twin(spark, random_model, tmp_path, 20_000)
     out = tmp_path / "synthetic"
     before = {f.name: f.stat().st_mtime_ns for f in out.iterdir()}
@@ -287,9 +285,7 @@ class TestCopies:
                     raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            publish_twin(
-                spark, small / "model", tmp_path / "died", rows, train=small / "protected", progress=Interrupting()
-            )
+            publish_twin(spark, small / "model", tmp_path / "died", rows, train=small / "protected", progress=Interrupting())
         staging = tmp_path / "died" / ".staging-synthetic"
         assert (staging / "redraw.npz").is_file()
         next(staging.glob("part-00002-*.json")).unlink()
@@ -306,9 +302,7 @@ class TestCopies:
         staging, schema = tmp_path / "staging", pq.read_schema(part_files(small / "protected")[0])
         staging.mkdir()
         every = list(itertools.product(range(30), repeat=3))  # all 27,000 combinations are training rows
-        columns = [
-            pa.array([f"{n}{v}" for v in values]) for n, values in zip("abc", zip(*every, strict=True), strict=True)
-        ]
+        columns = [pa.array([f"{n}{v}" for v in values]) for n, values in zip("abc", zip(*every, strict=True), strict=True)]
         write_part(staging, 0, schema, pa.table(columns, schema=schema).to_batches())
         publish(staging, whole := tmp_path / "protected", 1, {})
         with pytest.raises(DataError, match="turn replace_copies off"):

@@ -108,9 +108,7 @@ def test_the_twin_has_the_schema_of_the_plan(spark: Any, finished: Finished) -> 
     run = finished.folder / "run"
     source = spark.read.parquet(str(finished.folder / "people.parquet")).schema
     twin = spark.read.parquet(str(run / "synthetic")).schema  # the folder reads as one table
-    assert [(f.name, f.dataType, f.nullable) for f in twin.fields] == [
-        (f.name, f.dataType, f.nullable) for f in source.fields
-    ]
+    assert [(f.name, f.dataType, f.nullable) for f in twin.fields] == [(f.name, f.dataType, f.nullable) for f in source.fields]
     real, made = pq.read_table(finished.folder / "people.parquet"), twin_of(run)
     assert made.column_names == real.column_names
     assert set(made["sex"].to_pylist()) <= set(real["sex"].to_pylist())
@@ -187,9 +185,7 @@ def copy(finished: Finished, tmp_path: Path) -> Path:
 def test_one_changed_byte_is_named(copy: Path, name: str) -> None:
     file = copy / name
     content = file.read_bytes()
-    file.write_bytes(
-        content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
-    )
+    file.write_bytes(content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :])
     assert pipeline.verify(copy) == [name]
     file.unlink()
     assert pipeline.verify(copy) == [name]
@@ -260,9 +256,7 @@ def test_a_key_in_the_config_is_refused() -> None:
 
 def test_a_missed_limit_ends_with_a_data_error(finished: Finished, spark: Any, copy: Path) -> None:
     with pytest.raises(DataError, match="fail_under"):
-        pipeline.run(
-            finished.config(run={"dir": str(copy)}, evaluate={"fail_under": {"quality_score": 100.0}}), spark=spark
-        )
+        pipeline.run(finished.config(run={"dir": str(copy)}, evaluate={"fail_under": {"quality_score": 100.0}}), spark=spark)
 
 
 def _readable(file: Path) -> str:

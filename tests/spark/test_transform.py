@@ -105,9 +105,7 @@ def test_joins_hold_over_surrogates_hashes_and_ciphertexts(spark: SparkSession) 
     orders = (
         spark.range(3000)
         .repartition(5)
-        .select(
-            F.concat(F.lit("p"), (F.col("id") * 13 % 600), F.lit("@corp.com")).alias("buyer"), F.col("id").alias("n")
-        )
+        .select(F.concat(F.lit("p"), (F.col("id") * 13 % 600), F.lit("@corp.com")).alias("buyer"), F.col("id").alias("n"))
     )
     expected = rows(orders.join(people, orders.buyer == people.email).groupBy("team").count().orderBy("team"))
     for choice in (("fake", "EMAIL_ADDRESS", {}), ("hash", "EMAIL_ADDRESS", {}), ("encrypt", "EMAIL_ADDRESS", {})):

@@ -159,9 +159,7 @@ def test_missing_marks_are_no_evidence() -> None:
 
 
 def test_text_contains() -> None:
-    notes = (
-        ["call me at (212) 555-0123 please"] * 2 + ["my ssn is 536-90-4399."] + ["paid with 4111 1111 1111 1111 today"]
-    )
+    notes = ["call me at (212) 555-0123 please"] * 2 + ["my ssn is 536-90-4399."] + ["paid with 4111 1111 1111 1111 today"]
     label = classify_arrow(pa.table({"note": notes + ["nothing to see, order 4111111111111112"] * 96})).columns[0]
     assert label.entity is None
     assert label.contains == {"PHONE_NUMBER": 0.02, "US_SSN": 0.01, "CREDIT_CARD": 0.01}
@@ -185,8 +183,9 @@ def test_header_words() -> None:
 
 
 def test_labels_come_back_from_json_and_hold_no_value() -> None:
-    table = pa.table({"e": fake("EMAIL_ADDRESS"), "<b>": ["zz-canary-7f3a"] * 1000, "l": [["zz-canary-7f3a"]] * 1000,
-        "b": [b"zz"] * 1000})
+    table = pa.table(
+        {"e": fake("EMAIL_ADDRESS"), "<b>": ["zz-canary-7f3a"] * 1000, "l": [["zz-canary-7f3a"]] * 1000, "b": [b"zz"] * 1000}
+    )
     labels = classify_arrow(table)
     assert Labels.from_json(labels.to_json()) == labels
     shown = labels.to_json() + labels.to_table() + labels._repr_html_()

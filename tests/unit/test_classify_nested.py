@@ -38,10 +38,14 @@ def test_structs_arrays_and_maps_by_path() -> None:
 
 
 def test_json_text_by_path() -> None:
-    texts = [json.dumps({"user": {"mail": m}, "items": [{"card": c}], "ok": True, "n": None}) for m, c in zip(MAILS, CARDS,
-        strict=True)]
-    assert paths_of(pa.array([*texts, None, "{broken"]), "payload") == {".user.mail": "EMAIL_ADDRESS",
-        ".items[].card": "CREDIT_CARD"}
+    texts = [
+        json.dumps({"user": {"mail": m}, "items": [{"card": c}], "ok": True, "n": None})
+        for m, c in zip(MAILS, CARDS, strict=True)
+    ]
+    assert paths_of(pa.array([*texts, None, "{broken"]), "payload") == {
+        ".user.mail": "EMAIL_ADDRESS",
+        ".items[].card": "CREDIT_CARD",
+    }
 
 
 def test_nulls_empty_arrays_and_depth() -> None:
@@ -50,8 +54,9 @@ def test_nulls_empty_arrays_and_depth() -> None:
     assert (label.entity, label.sampled, label.non_null) == (None, 4, 3)
 
 
-@pytest.mark.parametrize(("sampled", "rows", "bound"), [(2301, 10**6, 0.003), (6905, 10**6, 0.001), (500, 500, 0.0), (0, 10,
-    1.0)])
+@pytest.mark.parametrize(
+    ("sampled", "rows", "bound"), [(2301, 10**6, 0.003), (6905, 10**6, 0.001), (500, 500, 0.0), (0, 10, 1.0)]
+)
 def test_what_a_sample_cannot_exclude(sampled: int, rows: int, bound: float) -> None:
     # (1 - p)^n = 0.001: worked out with natural logarithms, ln 1000 = 6.907755
     assert missed_at_most(sampled, rows) == pytest.approx(bound, rel=1e-2)
@@ -71,8 +76,9 @@ def test_own_detectors() -> None:
         DetectorConfig(entity="PROJECT", phrases=["Apollo", "Gemini"], headers=["project"]),
     ]
     detectors = with_custom(settings)
-    table = pa.table({"x": [f"B-{i:06}" for i in range(50)], "project": ["apollo", "GEMINI"] * 25,
-        "note": ["see B-123456 of Apollo"] * 50})
+    table = pa.table(
+        {"x": [f"B-{i:06}" for i in range(50)], "project": ["apollo", "GEMINI"] * 25, "note": ["see B-123456 of Apollo"] * 50}
+    )
     labels = classify_arrow(table, detectors=detectors)
     assert [c.entity for c in labels.columns] == ["BADGE", "PROJECT", None]
     assert set(labels["note"].contains) == {"BADGE", "PROJECT"}
@@ -132,9 +138,18 @@ def test_a_spreadsheet_reads_no_formula() -> None:
 
 
 BAD_INPUTS = [
-    ("T34", "mail", ["jane+tag@example.org", "bücher@exämple.org", "x" * 64 + "@" + "y" * 60 + ".example.org"],
-        "EMAIL_ADDRESS"),
-    ("T35", "card", ["4111\u00a01111\u00a01111\u00a01111", "4111-1111-1111-1111", "４１１１１１１１１１１１１１１１"], "CREDIT_CARD"),  # noqa: E501
+    (
+        "T34",
+        "mail",
+        ["jane+tag@example.org", "bücher@exämple.org", "x" * 64 + "@" + "y" * 60 + ".example.org"],
+        "EMAIL_ADDRESS",
+    ),
+    (
+        "T35",
+        "card",
+        ["4111\u00a01111\u00a01111\u00a01111", "4111-1111-1111-1111", "４１１１１１１１１１１１１１１１"],
+        "CREDIT_CARD",
+    ),
     ("T35", "iban", ["DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000", "GB29-NWBK-6016-1331-9268-19"], "IBAN_CODE"),
     ("T36", "order_no", [str(10**15 + 7919 * i) for i in range(300)], None),
     ("T37", "ssn", ["078-05-1120"], "US_SSN"),

@@ -47,10 +47,7 @@ def read_table(file: str, table: str) -> pa.Table:
             cursor = connection.execute(f'SELECT * FROM "{table}" LIMIT 10000')
             names = [column[0] for column in cursor.description]
             rows = cursor.fetchall()
-        texts = [
-            [None if isinstance(v, bytes) or v is None else str(v) for v in column]
-            for column in zip(*rows, strict=True)
-        ]
+        texts = [[None if isinstance(v, bytes) or v is None else str(v) for v in column] for column in zip(*rows, strict=True)]
         return pa.table(dict(zip(names, [pa.array(t, pa.string()) for t in texts], strict=True)))
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     parse = pacsv.ParseOptions(newlines_in_values=True)
@@ -72,8 +69,11 @@ def judged(headers: bool = True) -> Iterator[Answer]:
 def shares(answers: list[Answer]) -> tuple[float, float]:
     """(precision, recall)."""
     said = [bool({entity, GENERAL.get(entity, entity)} & set(right)) for _, _, entity, right in answers if entity]
-    due = [bool(entity and {entity, GENERAL.get(entity, entity)} & set(right)) for _, _, entity,
-        right in answers if "NONE" not in right]
+    due = [
+        bool(entity and {entity, GENERAL.get(entity, entity)} & set(right))
+        for _, _, entity, right in answers
+        if "NONE" not in right
+    ]
     return sum(said) / len(said), sum(due) / len(due)
 
 
@@ -99,8 +99,19 @@ def test_columns_without_personal_data_stay_unlabelled(answers: list[Answer]) ->
 
 def test_census_is_described_and_not_identified() -> None:
     table = pq.read_table(DATA / "census_kdd_1994_95" / "train.parquet").slice(0, 10_000)
-    about = {None, "COUNTRY", "AGE", "GENDER", "RACE", "MARITAL_STATUS", "EDUCATION", "EMPLOYMENT_STATUS", "NATIONALITY",
-        "SALARY", "JOB_TITLE"}
+    about = {
+        None,
+        "COUNTRY",
+        "AGE",
+        "GENDER",
+        "RACE",
+        "MARITAL_STATUS",
+        "EDUCATION",
+        "EMPLOYMENT_STATUS",
+        "NATIONALITY",
+        "SALARY",
+        "JOB_TITLE",
+    }
     assert {c.entity for c in classify_arrow(table).columns} <= about
     unnamed = table.rename_columns([f"c{i:02}" for i in range(table.num_columns)])
     assert {c.entity for c in classify_arrow(unnamed).columns} <= about

@@ -198,9 +198,7 @@ def test_verify(pipeline: FakePipeline, tmp_path: Path, capsys: pytest.CaptureFi
     assert "2 damaged: profile.json, synthetic/part-00000.parquet" in capsys.readouterr().err
 
 
-def test_verbose_shows_where_a_bug_is_but_no_message(
-    pipeline: FakePipeline, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verbose_shows_where_a_bug_is_but_no_message(pipeline: FakePipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.act = _raise(ValueError("CANARY-7f3a"))
     assert execute(["run", "a.csv", "--verbose"]) == 70
     shown = capsys.readouterr().err

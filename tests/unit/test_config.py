@@ -55,9 +55,7 @@ def test_refused(case: str, tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(
-    "reference", ["c2VjcmV0", "secret", "env:", "env:1A", "file:", "secret://scope", "vault:x", ""]
-)
+@pytest.mark.parametrize("reference", ["c2VjcmV0", "secret", "env:", "env:1A", "file:", "secret://scope", "vault:x", ""])
 def test_c13_a_key_in_the_config_is_refused_and_not_shown(reference: str, tmp_path: Path) -> None:
     message = _refused(f"keys:\n  pseudonyms: '{reference}'\n", tmp_path)
     assert "pseudonyms: must be a reference (env:NAME, file:path or secret://scope/key), never a key" in message
@@ -128,18 +126,14 @@ def test_overrides_name_themselves(override: str, expected: str) -> None:
 
 
 def test_override_values_are_yaml() -> None:
-    config = load_config(
-        None, ["source.where=country = 'FR'", "holdout.by=[a, b]", "train.max_minutes=", "run.seed=11"]
-    )
+    config = load_config(None, ["source.where=country = 'FR'", "holdout.by=[a, b]", "train.max_minutes=", "run.seed=11"])
     assert config.source.where == "country = 'FR'"
     assert config.holdout.by == ["a", "b"]
     assert config.train.max_minutes is None
     assert config.run.seed == 11
 
 
-@pytest.mark.parametrize(
-    "values", [{}, {"source": {"path": "a.csv"}}, {"generate": {"conditions": {"é": [None, 1, "x"]}}}]
-)
+@pytest.mark.parametrize("values", [{}, {"source": {"path": "a.csv"}}, {"generate": {"conditions": {"é": [None, 1, "x"]}}}])
 def test_round_trip(values: dict[str, Any], tmp_path: Path) -> None:
     config = parse_config(values)
     file = tmp_path / "resolved.yaml"

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from twinlake.models.fitting import MAX_ATOMS, cells_of
 
 
-def parts(
-    values: list[float], weights: list[float], people: int
-) -> tuple[list[float], list[tuple[float, float]], list[int]]:
+def parts(values: list[float], weights: list[float], people: int) -> tuple[list[float], list[tuple[float, float]], list[int]]:
     cells = cells_of(np.array(values), np.array(weights, float), people)
     return (
         cells.atoms.tolist(),
@@ -59,9 +57,7 @@ def test_at_most_128_atoms_and_those_of_most_rows() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(-(2**62), 2**62), st.integers(1, 40)), min_size=1, max_size=300, unique_by=lambda p: p[0]
-    ),
+    st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(1, 40)), min_size=1, max_size=300, unique_by=lambda p: p[0]),
     st.integers(2, 12),
 )
 @settings(deadline=None, max_examples=150)

@@ -36,14 +36,11 @@ def _name(path: Path) -> str:
 @pytest.mark.parametrize("module", ["twinlake", "twinlake.cli", "twinlake.core.config"])
 def test_importing_is_light(module: str) -> None:
     code = (
-        "import json, sys, time; start = time.process_time();"
-        f"import {module}; spent = time.process_time() - start;"
-        f"print(json.dumps([spent, [m for m in {HEAVY!r} if m in sys.modules]]))"
+        f"import json, sys, {module};"
+        f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ENGINE)
-    spent, loaded = json.loads(done.stdout)
-    assert loaded == []
-    assert spent < (0.3 if module == "twinlake" else 1.0)
+    assert json.loads(done.stdout) == []
 
 
 def _imported(tree: ast.Module, package: str) -> set[str]:

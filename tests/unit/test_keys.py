@@ -121,9 +121,7 @@ def test_no_text_of_a_key_shows_its_material() -> None:
 
 def test_subkeys_differ_by_purpose_domain_and_where_the_parts_meet() -> None:
     key = make_key("k", bytes.fromhex(GOOD))
-    subkeys = {
-        key.subkey(*parts) for parts in [("fake", "A"), ("hash", "A"), ("fake", "B"), ("fak", "eA"), ("fake",), ()]
-    }
+    subkeys = {key.subkey(*parts) for parts in [("fake", "A"), ("hash", "A"), ("fake", "B"), ("fak", "eA"), ("fake",), ()]}
     assert len(subkeys) == 6
     assert len(key.subkey("encrypt", length=64)) == 64
 

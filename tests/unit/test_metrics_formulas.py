@@ -103,12 +103,10 @@ def test_scores_at_their_knees() -> None:
 
 
 def test_quality_score_leaves_out_what_is_missing() -> None:
-    assert quality_score({"deep_structure": 5.0, "field_distribution": 5.0, "field_correlation": 5.0}) == pytest.approx(
-        50
+    assert quality_score({"deep_structure": 5.0, "field_distribution": 5.0, "field_correlation": 5.0}) == pytest.approx(50)
+    assert quality_score({"deep_structure": None, "field_distribution": 8.0, "field_correlation": 6.0}) == pytest.approx(
+        10 * (0.86 * 8 + 6) / 1.86
     )
-    assert quality_score(
-        {"deep_structure": None, "field_distribution": 8.0, "field_correlation": 6.0}
-    ) == pytest.approx(10 * (0.86 * 8 + 6) / 1.86)
     assert quality_score({"deep_structure": None}) is None
     assert [grade(x) for x in (None, 0.0, 20.0, 59.9, 60.0, 80.0)] == [
         "not computed",
@@ -161,9 +159,7 @@ def test_token_counts_add_and_survive_a_file(tmp_path: Path) -> None:
 
 
 def test_token_counts_refuse_what_does_not_fit(tmp_path: Path) -> None:
-    other = TokenCounts(
-        1, ("z",), (np.array([1]),), (np.array([0], np.uint8),), np.zeros((0, 16, 16), np.int64), (("x",),)
-    )
+    other = TokenCounts(1, ("z",), (np.array([1]),), (np.array([0], np.uint8),), np.zeros((0, 16, 16), np.int64), (("x",),))
     with pytest.raises(DataError, match="different codecs"):
         counts() + other
     (tmp_path / "bad.npz").write_bytes(b"not a zip")

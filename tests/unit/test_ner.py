@@ -54,8 +54,13 @@ def test_without_the_extra_the_driver_says_what_to_install(tmp_path: Path) -> No
 
     with pytest.raises(UserError, match=INSTALL):
         classify_table(NoSpark(), ner=True)  # type: ignore[arg-type]
-    config = load_config(arguments={"classify": {"ner": True}, "source": {"path": str(tmp_path / "absent.csv")},
-        "run": {"dir": str(tmp_path / "run")}})
+    config = load_config(
+        arguments={
+            "classify": {"ner": True},
+            "source": {"path": str(tmp_path / "absent.csv")},
+            "run": {"dir": str(tmp_path / "run")},
+        }
+    )
     with pytest.raises(UserError, match=INSTALL):
         pipeline.run(config, NoSpark())  # type: ignore[arg-type]
     with pytest.raises(PolicyError, match=INSTALL):

@@ -54,9 +54,7 @@ def test_dockerfile_copies_only_what_the_build_context_has() -> None:
 
 @pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed")
 def test_dockerfile_lints() -> None:
-    done = subprocess.run(
-        ["hadolint", str(ROOT / "docker" / "Dockerfile")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["hadolint", str(ROOT / "docker" / "Dockerfile")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
@@ -82,9 +80,7 @@ def test_jobs_are_short_and_shadow_no_module(job: Path) -> None:
     if job.stem != "run_pipeline":
         return
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "engine")}
-    done = subprocess.run(
-        [sys.executable, str(job), "--help"], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run([sys.executable, str(job), "--help"], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0
     assert "Usage: twinlake run" in done.stdout
 

@@ -149,9 +149,7 @@ def test_rules_that_can_not_work_are_refused(
 
 
 def test_telling_frequencies_are_said_in_the_plan() -> None:
-    plan = plan_of(
-        ("a", "string", True, "category", "CITY"), rules=[{"entity": "CITY", "transform": "encrypt"}], distinct=400
-    )
+    plan = plan_of(("a", "string", True, "category", "CITY"), rules=[{"entity": "CITY", "transform": "encrypt"}], distinct=400)
     assert "warning: 400 different values" in plan["a"].reason
 
 

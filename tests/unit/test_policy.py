@@ -55,9 +55,7 @@ def test_without_a_policy_the_default_one_is_used() -> None:
     assert load_policy(None).rules == load_policy("default").rules
 
 
-@pytest.mark.parametrize(
-    ("name", "unruled"), [("gdpr", set()), ("hipaa_safe_harbor", {"SEXUALITY", "POLITICAL_VIEW"})]
-)
+@pytest.mark.parametrize(("name", "unruled"), [("gdpr", set()), ("hipaa_safe_harbor", {"SEXUALITY", "POLITICAL_VIEW"})])
 def test_the_policies_by_law_name_every_entity_but_those_left_to_be_redacted(name: str, unruled: set[str]) -> None:
     rules = load_policy(name).rules
     assert {e for e in ENTITIES if not any(rule.selects(Target("c", e)) for rule in rules)} == unruled
@@ -126,11 +124,7 @@ def test_selectors(rule: tuple[Any, str], target: Target, selected: bool) -> Non
 
 def test_a_list_of_transforms_is_a_chain_and_shares_parameters() -> None:
     [rule] = load_policy(
-        {
-            "rules": [
-                {"column": "a", "transform": ["fake", {"transform": "hash", "length": 32}, "redact"], "domain": "d"}
-            ]
-        }
+        {"rules": [{"column": "a", "transform": ["fake", {"transform": "hash", "length": 32}, "redact"], "domain": "d"}]}
     ).rules
     assert rule.chain == (
         Inner("", "fake", {"domain": "d"}),

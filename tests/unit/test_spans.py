@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 
 import pyarrow as pa
@@ -66,18 +65,13 @@ def test_surrogates_of_control_characters_are_harmless() -> None:
     assert [text[s["start"] : s["end"]] for s in spans] == ["a@b.org", "c@d.org"]
 
 
-@pytest.mark.parametrize("piece", ["a@b.org ", "1-", "4111 ", "a.", "@", "1.", "::", "+1 ", "é", "x=", "(1",
-    "card 4111111111111111 "])
-def test_hostile_text_takes_linear_time(piece: str) -> None:
-    def seconds(size: int) -> float:
-        text = pa.array([(piece * size)[:size]])
-        start = time.process_time()
-        find_spans(text)
-        return time.process_time() - start
-
-    seconds(100)
-    # quadratic would be 100 times; the slack is for a machine that does other things besides
-    assert seconds(100_000) <= 40 * min(seconds(10_000) for _ in range(2)) + 0.5
+@pytest.mark.parametrize(
+    "piece", ["a@b.org ", "1-", "4111 ", "a.", "@", "1.", "::", "+1 ", "é", "x=", "(1", "card 4111111111111111 "]
+)
+def test_hostile_text_ends(piece: str) -> None:
+    # work that grows with the square of the length would take hours here and run into the suite's time limit
+    spans = find_spans(pa.array([(piece * 300_000)[:300_000]])).to_pylist()
+    assert all(first["end"] <= second["start"] for first, second in pairwise(spans))
 
 
 def test_an_error_names_the_entity_and_no_value() -> None:

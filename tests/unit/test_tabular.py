@@ -31,9 +31,7 @@ def network(
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if not name.startswith("head_bias"):
-                parameter.add_(
-                    torch.from_numpy(draw.standard_normal(tuple(parameter.shape)).astype(np.float32)) * 0.3 * scale
-                )
+                parameter.add_(torch.from_numpy(draw.standard_normal(tuple(parameter.shape)).astype(np.float32)) * 0.3 * scale)
     return made
 
 
@@ -143,9 +141,7 @@ def test_a_condition_comes_first_and_the_rest_follows_from_it() -> None:
     sizes, settings = (3, 4, 2), TabularSettings(4, 8, 1)
     made = network(sizes, settings, scale=0.5)
     sampler = sampler_of(made, sizes, ((0,), (1,), (2,)), [0, 1, 2])
-    drawn = np.concatenate(
-        [sampler.draw(block, 78, given=[Given(2, np.array([0.0, 1.0]))]) for block in range(4)]
-    )
+    drawn = np.concatenate([sampler.draw(block, 78, given=[Given(2, np.array([0.0, 1.0]))]) for block in range(4)])
     assert (drawn[:, 2] == 1).all()
     oracle = Oracle(made)
     rows = np.array([(*row, 1) for row in itertools.product(range(3), range(4))])

@@ -203,8 +203,9 @@ def _plain(data_type: DataType) -> bool:
         return _plain(data_type.elementType)
     if isinstance(data_type, T.MapType):
         return _plain(data_type.keyType) and _plain(data_type.valueType)
-    return isinstance(data_type, (T.StringType, T.NumericType, T.DateType, T.TimestampType, T.TimestampNTZType, T.BooleanType,
-        T.BinaryType))
+    return isinstance(
+        data_type, (T.StringType, T.NumericType, T.DateType, T.TimestampType, T.TimestampNTZType, T.BooleanType, T.BinaryType)
+    )
 
 
 def _text(name: str, data_type: DataType) -> Column:

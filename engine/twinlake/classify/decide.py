@@ -159,9 +159,7 @@ def _order(detector: Detector, found: Found, counts: Counts, header: float, scor
 
 def contained(label: str | None, counts: Counts) -> dict[str, float]:
     """Share of the values that hold an entity somewhere inside, the column's own entity aside."""
-    shares = {
-        entity: n / counts.filled for entity, n in sorted(counts.inside.items()) if entity != label and counts.filled
-    }
+    shares = {entity: n / counts.filled for entity, n in sorted(counts.inside.items()) if entity != label and counts.filled}
     return {entity: round(share, 6) for entity, share in shares.items() if share > CONTAINS_LEAST}
 
 

@@ -53,8 +53,10 @@ def dated(order: str, name: str, rest: str = "", years: tuple[int, int] = (1940,
             "m": digits(draw(keys, f"{name} month", 12) + 1, 2),
             "d": digits(draw(keys, f"{name} day", 28) + 1, 2),
         }
-        return joined(*(parts[letter] for letter in order), shaped(rest, name)(keys)) if rest else joined(
-            *(parts[letter] for letter in order)
+        return (
+            joined(*(parts[letter] for letter in order), shaped(rest, name)(keys))
+            if rest
+            else joined(*(parts[letter] for letter in order))
         )
 
     return fake

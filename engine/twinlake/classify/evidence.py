@@ -34,7 +34,7 @@ PATH = "\t"
 """Stands between the path of a nested leaf and the key of its counter."""
 LONGEST_MISSING = 8
 # where a value in free text may begin; a bare number or code is a whole value, not text that contains one
-TEXT_MARKS = np.uint32(sum(1 << MARKS.index(mark) for mark in " @{[<\"\n"))
+TEXT_MARKS = np.uint32(sum(1 << MARKS.index(mark) for mark in ' @{[<"\n'))
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Finder: TypeAlias = Callable[[pa.StringArray, Mapping[str, Detector]], pa.Table]

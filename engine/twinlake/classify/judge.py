@@ -27,9 +27,7 @@ def judged(
     """The labels of columns (name, type, profile kind, whether it was looked into) from their counters."""
     parts = [split_paths(counters.get(i, {})) for i in range(len(columns))]
     own = [read(part.get("", {})) for part in parts]
-    decisions = decide_table(
-        [(name, kind, counts) for (name, _, kind, _), counts in zip(columns, own, strict=True)], detectors
-    )
+    decisions = decide_table([(name, kind, counts) for (name, _, kind, _), counts in zip(columns, own, strict=True)], detectors)
     names = named([name for name, _, _, _ in columns], detectors)
     out = []
     for i, (name, type_, _, looked) in enumerate(columns):
@@ -37,14 +35,21 @@ def judged(
             out.append(ColumnLabel(name, type_, evidence={"not_looked_into": {"binary_or_other": True}}, named=names[i]))
             continue
         entity, score, evidence = decisions[i]
-        paths = tuple(
-            leaf for path, part in parts[i].items() if path and (leaf := _leaf(name, path, read(part), detectors))
-        )
+        paths = tuple(leaf for path, part in parts[i].items() if path and (leaf := _leaf(name, path, read(part), detectors)))
         missed = missed_at_most(own[i].rows, rows)
         out.append(
             ColumnLabel(
-                name, type_, entity, score, own[i].rows, own[i].filled, evidence, contained(entity, own[i]), paths, missed,
-                    names[i]
+                name,
+                type_,
+                entity,
+                score,
+                own[i].rows,
+                own[i].filled,
+                evidence,
+                contained(entity, own[i]),
+                paths,
+                missed,
+                names[i],
             )
         )
     return tuple(out)

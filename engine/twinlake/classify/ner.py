@@ -30,7 +30,7 @@ LONGEST = 20_000
 CAPITAL = r"[^\W\d_a-zà-öø-ÿ][\w'’-]*"
 INTRODUCED = re.compile(
     rf"(?:\b(?:[Mm]y name is|[Nn]ame:|I am|I'm|[Mm](?:r|rs|s)\.?|[Mm]iss|[Dd]r\.?|[Pp]rof\.?|[Dd]ear|[Ss]igned,?"
-        rf"|[Dd]irected [Bb]y:|by)\s+)((?:{CAPITAL})(?: (?:[A-Z]\. ?|(?:van|von|de|der|la|di|da) )?(?:{CAPITAL})){{0,3}})"
+    rf"|[Dd]irected [Bb]y:|by)\s+)((?:{CAPITAL})(?: (?:[A-Z]\. ?|(?:van|von|de|der|la|di|da) )?(?:{CAPITAL})){{0,3}})"
 )
 RUN = re.compile(rf"{CAPITAL}(?: (?:[A-Z]\. ?|(?:van|von|de|der|la|di|da|af) )*{CAPITAL}){{0,3}}")
 UNIT = r"(?:Apt\.?|Suite|Unit|Ste\.?|Flat|Floor|PSC|Box|#) ?[0-9][\w-]*"
@@ -38,7 +38,7 @@ WORD = r"[\w.'’-]+"
 NAMED = r"[^\W\d_a-zà-öø-ÿ][\w.'’-]*"
 KIND = (
     r"(?:street|st|avenue|ave|road|rd|drive|dr|lane|ln|court|ct|boulevard|blvd|way|place|square|squares|circle"
-        r"|parkway|highway|terrace"
+    r"|parkway|highway|terrace"
     r"|crescent|pass|union|fort|parks?|str)"
 )
 GLUED = (
@@ -48,13 +48,13 @@ GLUED = (
 LEADING = r"(?:Rua|Via|Rue|Calle|Avenida|Av\.|Viale|Piazza|Plaza|Corso|Ulica|Strada|Quinta|Urb\.|C/)"
 STREET = re.compile(
     rf"(?:[0-9]{{1,6}} )?[0-9]{{1,6}}[a-zA-Z]? (?:{NAMED} |[0-9]{{1,4}} ){{1,5}}?(?i:{KIND})\b\.?(?: [0-9]{{1,5}})?(?"
-        rf": {NAMED} (?i:{KIND})\b\.?)?"
+    rf": {NAMED} (?i:{KIND})\b\.?)?"
     rf"|(?:[0-9]{{1,6}} )?(?:{NAMED} ){{0,3}}{WORD}{GLUED}(?i:[ ])[0-9]{{1,5}}[a-zA-Z]?\b\.?"
     rf"|(?:[0-9]{{1,6}} )?{LEADING} (?:{WORD},? ){{1,5}}?[0-9]{{1,5}}\b"
     rf"|[0-9]{{1,5}},? (?i:rue|avenue|boulevard|place|impasse|chemin|quai) (?:{WORD} ?){{1,4}}"
     rf"|[0-9]{{2,6}} {NAMED}(?: {NAMED}){{0,3}} [0-9]{{1,5}}[a-zA-Z]?\b\.?(?! ?[:%])"
     rf"|\b[0-9]{{3,6}} [^\W\d]{{4,}}(?: [^\W\d]{{3,}})? [0-9]{{1,4}}\b|[Tt]he corner of (?:{WORD} ){{1,4}}and (?:"
-        rf"{NAMED} ?){{1,3}}"
+    rf"{NAMED} ?){{1,3}}"
     rf"|\bP\.? ?O\.? Box [0-9]+|\b{UNIT}"
 )
 AFTER = re.compile(rf"(?:,? ?\s?{UNIT})+")

@@ -65,9 +65,7 @@ def occurrences(folded: Folded, detector: Detector, search: Search) -> tuple[Int
     at = at[hit]
     if not len(at):
         return _none()
-    marked = pc.replace_substring_regex(
-        texts.filter(pa.array(hit)), pattern=search.whole, replacement=f"\\1{OPEN}\\2{CLOSE}"
-    )
+    marked = pc.replace_substring_regex(texts.filter(pa.array(hit)), pattern=search.whole, replacement=f"\\1{OPEN}\\2{CLOSE}")
     local, starts, ends = _marks(marked)
     keep = ends > starts
     local, starts, ends = local[keep], starts[keep], ends[keep]

@@ -200,6 +200,24 @@ def nationalities() -> pa.StringArray:
         uzbek venezuelan vietnamese welsh yemeni zambian zimbabwean deutsch osterreichisch schweizerisch franzosisch
         italienisch spanisch polnisch turkisch francais francaise allemand allemande espagnol italien belge suisse
         espanol espanola aleman frances italiano mexicano argentino
-        """)
-    return pa.array(sorted({*english, "new zealander", "south african", "south korean", "north korean", "sri lankan",
-        "saudi arabian", "costa rican", "puerto rican", "sierra leonean", "cape verdean", "trinidadian"}), pa.string())
+        """
+    )
+    return pa.array(
+        sorted(
+            {
+                *english,
+                "new zealander",
+                "south african",
+                "south korean",
+                "north korean",
+                "sri lankan",
+                "saudi arabian",
+                "costa rican",
+                "puerto rican",
+                "sierra leonean",
+                "cape verdean",
+                "trinidadian",
+            }
+        ),
+        pa.string(),
+    )

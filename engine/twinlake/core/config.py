@@ -135,9 +135,7 @@ class GenerateConfig(Section):
         "source", description="How many rows; source: as many as the table has."
     )
     conditions: dict[str, Any] = Field({}, description="What columns must hold: a value, null, a list, or {min, max}.")
-    partitions: Count | None = Field(
-        None, ge=1, description="Spark tasks; never changes a row. Default: one for each part."
-    )
+    partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
     replace_copies: bool = Field(False, description="Redraw rows that equal a training row in all modelled columns.")
     strict_kernel: bool = Field(False, description="Refuse a cluster whose processors or libraries differ.")
 
@@ -168,9 +166,7 @@ class Config(Section):
         None,
         description="Policy: default, gdpr, hipaa_safe_harbor, pci, strict, reversible, a file, or its content.",
     )
-    keys: dict[str, str] = Field(
-        {}, description="Key references: env:NAME, file:path or secret://scope/key. Never a key."
-    )
+    keys: dict[str, str] = Field({}, description="Key references: env:NAME, file:path or secret://scope/key. Never a key.")
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     privacy: PrivacyConfig = PrivacyConfig()

@@ -106,8 +106,7 @@ def make_key(name: str, material: bytes) -> Key:
     """A Key of raw `material` that was checked for length and triviality. Errors: KeyReferenceError."""
     if len(material) < MIN_BYTES:
         raise KeyReferenceError(
-            f"keys.{escaped(name)}: the key has {len(material)} bytes; at least {MIN_BYTES} are needed, such as "
-            f"{_make_one()}"
+            f"keys.{escaped(name)}: the key has {len(material)} bytes; at least {MIN_BYTES} are needed, such as {_make_one()}"
         )
     if len(set(material)) == 1:
         raise KeyReferenceError(
@@ -148,9 +147,7 @@ def _read(name: str, reference: str, secrets: SecretReader | None) -> bytes:
 def _from_environment(at: str, variable: str) -> str:
     value = os.environ.get(variable)
     if value is None:
-        raise KeyReferenceError(
-            f"{at}: the environment variable {variable} is not set; export it, or use another of {_FORMS}"
-        )
+        raise KeyReferenceError(f"{at}: the environment variable {variable} is not set; export it, or use another of {_FORMS}")
     if not value.strip():
         raise KeyReferenceError(f"{at}: the environment variable {variable} is empty")
     return value
@@ -198,9 +195,7 @@ def _from_scope(at: str, scope: str, key: str, secrets: SecretReader | None) -> 
 def _databricks_secrets(at: str) -> SecretReader:
     dbutils = _dbutils()
     if dbutils is None:
-        raise KeyReferenceError(
-            f"{at}: secret:// works on Databricks only (no dbutils here); use env:NAME or file:path"
-        )
+        raise KeyReferenceError(f"{at}: secret:// works on Databricks only (no dbutils here); use env:NAME or file:path")
     return lambda scope, key: str(dbutils.secrets.get(scope=scope, key=key))
 
 
@@ -216,8 +211,7 @@ def _decoded(at: str, text: str) -> bytes:
     """Key bytes of `text`: hex, then base64 (either alphabet), then the text itself as UTF-8."""
     if any(not ch.isprintable() for ch in text) or text != text.strip():
         raise KeyReferenceError(
-            f"{at}: the key holds a line break, a control character or white space at its ends; store it as one "
-            "plain line"
+            f"{at}: the key holds a line break, a control character or white space at its ends; store it as one plain line"
         )
     if len(text) % 2 == 0 and re.fullmatch(r"[0-9A-Fa-f]+", text):
         return bytes.fromhex(text)

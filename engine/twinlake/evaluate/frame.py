@@ -36,9 +36,7 @@ def evaluate_frames(
     rows = real.count()
     profile = profile_table(real, None, people, rows)
     how = {"key": "key", "text": "format", "opaque": "null"}
-    columns = tuple(
-        Column(c.name, c.type, c.nullable, {"synthesis": how.get(c.kind, "model")}) for c in profile.columns
-    )
+    columns = tuple(Column(c.name, c.type, c.nullable, {"synthesis": how.get(c.kind, "model")}) for c in profile.columns)
     work = Path(tempfile.mkdtemp(prefix="twinlake-"))
     try:
         counts: dict[str, TokenCounts] = {}

@@ -55,9 +55,7 @@ def typed(frame: DataFrame, evidence: Evidence) -> DataFrame:
         as_number(F.col(f"c{at[c]}"), fields[at[c]].dataType, evidence.kinds[c]).alias(f"n{i}")
         for i, c in enumerate(evidence.numeric())
     ]
-    texts = [
-        as_text(F.col(f"c{at[c]}"), fields[at[c]].dataType).alias(f"s{i}") for i, c in enumerate(evidence.categorical())
-    ]
+    texts = [as_text(F.col(f"c{at[c]}"), fields[at[c]].dataType).alias(f"s{i}") for i, c in enumerate(evidence.categorical())]
     return plain.select(*numbers, *texts)
 
 

@@ -137,9 +137,7 @@ def _categories(evidence: Evidence) -> Categories:
             if total[TRAIN] and total[s]:
                 distance[s, row["i"]] = np.sqrt(max(0.0, row[f"d{s}"]))
     order = Window.partitionBy("i").orderBy(F.desc(f"k{TRAIN}"), "v")
-    known = table.where(F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)).withColumn(
-        "rank", F.row_number().over(order)
-    )
+    known = table.where(F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)).withColumn("rank", F.row_number().over(order))
     top = known.where(F.col("rank") <= LISTED_CATEGORIES).select("i", "v", f"k{TRAIN}", "rank").toArrow()
     rows = sorted(zip(*(top.column(c).to_pylist() for c in ("i", "rank", "v", f"k{TRAIN}")), strict=True))
     for i in range(width):
@@ -179,9 +177,7 @@ class Coder:
         """The position of each value among the listed ones (their number if it is none), and where it is missing."""
         column = batch.column(f"s{c}")
         found = pc.index_in(column, value_set=pa.array(self.values[c], column.type), skip_nulls=True)
-        return pc.fill_null(found, len(self.values[c])).to_numpy(zero_copy_only=False).astype(np.int64), _missing(
-            column
-        )
+        return pc.fill_null(found, len(self.values[c])).to_numpy(zero_copy_only=False).astype(np.int64), _missing(column)
 
     def codes(self, batch: pa.RecordBatch, c: int) -> Ints:
         """The code of each row in categorical column c."""

@@ -105,9 +105,7 @@ def headline(evaluation: Evaluation) -> str:
     if quality.reference is None or at is None:
         return "There was no holdout, so there is no ceiling to hold the score against."
     gap = quality.reference - at
-    scale = (
-        f"At equal numbers of rows the twin scores {at:.1f}, real rows never seen by the model {quality.reference:.1f}."
-    )
+    scale = f"At equal numbers of rows the twin scores {at:.1f}, real rows never seen by the model {quality.reference:.1f}."
     close = (
         "That is as good as real rows get."
         if gap <= 1
@@ -189,9 +187,7 @@ def columns(
     for c in order:
         bars = column_bars(real, twin, c, k)
         tv = each.get(real.columns[c])
-        out.append(
-            {"name": bars.column, "svg": plots.bars(bars), "note": bars.note, "tv": None if tv is None else f"{tv:.3f}"}
-        )
+        out.append({"name": bars.column, "svg": plots.bars(bars), "note": bars.note, "tv": None if tv is None else f"{tv:.3f}"})
     return out
 
 

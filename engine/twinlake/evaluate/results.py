@@ -46,8 +46,7 @@ class RunResult:
             lines.append("nothing to do: every stage was finished for these settings")
         elif self.report is not None:
             lines += [
-                "next      open the report in a browser; review the decisions in "
-                + str(_near(self.run_dir / "plan.yaml")),
+                "next      open the report in a browser; review the decisions in " + str(_near(self.run_dir / "plan.yaml")),
                 "          more rows: add --rows 1000000; other choices: twinlake run --help",
             ]
         return "\n".join(lines)
@@ -62,9 +61,7 @@ def result_of(folder: RunFolder, status: dict[str, str]) -> RunResult:
     """The result of the run in `folder`."""
     evaluation = folder / "evaluation.json"
     found = (
-        Evaluation.from_json(evaluation.read_text(encoding="utf-8"))
-        if evaluation.is_file() and "evaluate" in status
-        else None
+        Evaluation.from_json(evaluation.read_text(encoding="utf-8")) if evaluation.is_file() and "evaluate" in status else None
     )
     published = "generate" in status and folder.synthetic.is_dir()
     return RunResult(

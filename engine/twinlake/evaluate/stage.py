@@ -78,9 +78,7 @@ def report_run(folder: RunFolder, config: Config, name: str) -> str:
     evaluation = Evaluation.from_json((folder / "evaluation.json").read_text(encoding="utf-8"))
     codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
     files = [
-        folder.synthetic / f["file"]
-        for f in read_manifest(folder.synthetic)["files"]
-        if not f["file"].endswith("-first.npz")
+        folder.synthetic / f["file"] for f in read_manifest(folder.synthetic)["files"] if not f["file"].endswith("-first.npz")
     ]
     model = json.loads((folder.model / "model.json").read_text())
     state = folder.state()

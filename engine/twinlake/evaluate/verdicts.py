@@ -68,16 +68,12 @@ def _copies(result: Result) -> Verdict:
     value = result.value or 0.0
     if result.reference is None:
         tone: Tone = "good" if value == 0 else "fair"
-        return Verdict(
-            tone, "No twin row is a copy." if value == 0 else "Without a holdout, coincidence can't be ruled out."
-        )
+        return Verdict(tone, "No twin row is a copy." if value == 0 else "Without a holdout, coincidence can't be ruled out.")
     low = result.interval[0] if result.interval else value
     high = result.detail.get("reference_interval", [0.0, result.reference])[1]
     if low <= high:
         return Verdict("good", "No more copies than unseen real rows show by coincidence.")
-    return Verdict(
-        "poor", "More copies than unseen real rows show by coincidence: the model may repeat its train rows."
-    )
+    return Verdict("poor", "More copies than unseen real rows show by coincidence: the model may repeat its train rows.")
 
 
 def _closest(result: Result) -> Verdict:

@@ -38,9 +38,7 @@ class Condition:
         if self.cut is not None:
             return decode_column(self.cut, tokens, uniform, np.empty(0, np.uint64), 0, array.type)
         if self.tokens is None or len(self.values) == 1:
-            return (
-                pa.repeat(self.values[0], len(array)) if self.values[0].is_valid else pa.nulls(len(array), array.type)
-            )
+            return pa.repeat(self.values[0], len(array)) if self.values[0].is_valid else pa.nulls(len(array), array.type)
         same = (tokens[:, None, :] == self.tokens[None, :, :]).all(axis=2)
         wanted = np.floor(uniform * same.sum(axis=1)).astype(np.int64)
         chosen = same & (same.cumsum(axis=1) - 1 == wanted[:, None])

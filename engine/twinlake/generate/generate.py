@@ -109,9 +109,7 @@ def job_identity(job: Job, train: Path | None = None) -> str:
     """A hash of all that decides the rows: model, seed, rows, conditions, kernel, and the table whose copies are
     replaced."""
     copies_of = file_hash(train / MANIFEST) if train is not None else None
-    plain = json.dumps(
-        [asdict(replace(job, model="", redraw=None)), kernel_id(), copies_of], sort_keys=True, default=str
-    )
+    plain = json.dumps([asdict(replace(job, model="", redraw=None)), kernel_id(), copies_of], sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
@@ -135,9 +133,7 @@ def _forget_redraws(staging: Path) -> None:
         file.unlink()
 
 
-def _make(
-    spark: SparkSession, job: Job, staging: Path, numbers: list[int], partitions: int | None, progress: Progress
-) -> None:
+def _make(spark: SparkSession, job: Job, staging: Path, numbers: list[int], partitions: int | None, progress: Progress) -> None:
     from twinlake.generate.watch import watching
 
     with watching(staging, job.rows, progress):

@@ -31,9 +31,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     codec, _, _ = load_model(str(folder.model), digest)
     read_conditions(wanted.conditions, codec)
     rows = state["source_rows"] if wanted.rows == "source" else wanted.rows
-    job = Job(
-        str(folder.model), digest, rows, derive(config.run.seed, "generate"), wanted.conditions, state["holdout_rows"]
-    )
+    job = Job(str(folder.model), digest, rows, derive(config.run.seed, "generate"), wanted.conditions, state["holdout_rows"])
     facts = write_rows(
         spark,
         job,

@@ -306,9 +306,7 @@ def _in_state(array: pa.Array, state: str) -> npt.NDArray[np.bool_]:
     return np.asarray(np.isnan(raw) if state == "nan" else raw == float(state))
 
 
-def _decode_number(
-    column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], kind: pa.DataType
-) -> pa.Array:
+def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], kind: pa.DataType) -> pa.Array:
     atoms, low, high, bin_start = column._cells
     first = tokens[:, 0].astype(np.int64)
     texts_at = len(column.states)
@@ -316,9 +314,7 @@ def _decode_number(
     bins_at = atoms_at + len(atoms)
     value = np.zeros(len(tokens), low.dtype)
     if len(atoms):
-        value = np.where(
-            (first >= atoms_at) & (first < bins_at), atoms[np.clip(first - atoms_at, 0, len(atoms) - 1)], value
-        )
+        value = np.where((first >= atoms_at) & (first < bins_at), atoms[np.clip(first - atoms_at, 0, len(atoms) - 1)], value)
     if len(low):
         bin_ = np.clip(first - bins_at, 0, len(bin_start) - 1)
         cells = np.diff(np.append(bin_start, len(low)))[bin_]

@@ -43,9 +43,7 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
     write_text(folder / "codec.json", codec.to_json())
     folder.private.mkdir(mode=0o700, exist_ok=True)
     encode_folder(spark, folder.protected, folder / "codec.json", folder.encoded).save(folder.private / "pairs.npz")
-    holdout = encode_folder(
-        spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False
-    )
+    holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
     holdout.save(folder.private / "holdout.npz")
     return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values"
 
@@ -81,9 +79,7 @@ def encode_folder(spark: SparkSession, folder: Path, codec_file: Path, out: Path
     parts = manifest["parts"]
     rows = sum(p["rows"] for p in parts)
     share = 1.0 if len(load_codec(str(codec_file)).columns) <= ALL_PAIRS_UP_TO else min(1.0, PAIR_SAMPLE / max(1, rows))
-    task = partial(
-        _encode_part, folder=str(folder), codec_file=str(codec_file), out=str(work), shards=shards, pair_share=share
-    )
+    task = partial(_encode_part, folder=str(folder), codec_file=str(codec_file), out=str(work), shards=shards, pair_share=share)
     written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
     counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
     for w in written:
@@ -114,9 +110,7 @@ def _rows_with_keys(batches: Iterable[pa.RecordBatch], files: list[str]) -> Iter
             offset = 0
             for rows in read_part(files[number]):
                 keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
-                yield pa.RecordBatch.from_arrays(
-                    [keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)]
-                )
+                yield pa.RecordBatch.from_arrays([keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)])
                 offset += rows.num_rows
 
 
@@ -176,9 +170,7 @@ class TokenCounter:
         columns = [self._codec.columns[i] for i in self._modelled]
         labels = tuple(tuple(bin_labels(c)) for c in columns)
         names = tuple(c.name for c in columns)
-        return TokenCounts(
-            self.rows, names, tuple(self._single), tuple(self._coarse), self._pairs.reshape(-1, 16, 16), labels
-        )
+        return TokenCounts(self.rows, names, tuple(self._single), tuple(self._coarse), self._pairs.reshape(-1, 16, 16), labels)
 
 
 def sum_counts(files: list[Path], codec: Codec) -> TokenCounts:

@@ -167,9 +167,7 @@ def _domain(stats: ColumnStatistics, texts: list[str], written: tuple[str, int] 
         return (
             "int",
             0,
-            next(
-                (s for s in (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000) if not np.any(micros % s)), 1
-            ),
+            next((s for s in (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000) if not np.any(micros % s)), 1),
         )
     return "int", 0, 1
 
@@ -178,9 +176,9 @@ def _parsed(
     texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None
 ) -> npt.NDArray[Any]:
     if written is not None and written[0] in TIME_FORMATS:
-        return np.array(
-            [np.datetime64(t.replace(" ", "T"), "D" if written[0] == "date" else "s") for t in texts]
-        ).astype(np.int64)
+        return np.array([np.datetime64(t.replace(" ", "T"), "D" if written[0] == "date" else "s") for t in texts]).astype(
+            np.int64
+        )
     if type_.startswith("timestamp"):
         return np.array([np.datetime64(t, "us") for t in texts], "datetime64[us]").astype(np.int64) // step
     if type_ == "date":
@@ -200,9 +198,7 @@ def _finite(text: str) -> bool:
         return False
 
 
-def _grouped(
-    values: npt.NDArray[Any], weights: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+def _grouped(values: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     unique, where = np.unique(values, return_inverse=True)
     return unique, np.bincount(where, weights=weights, minlength=len(unique)).astype(np.float64)
 
@@ -389,9 +385,7 @@ def coarse_map(column: ColumnCodec, counts: npt.NDArray[np.int64], at_most: int 
     bins_at = size - 1 - len(column.bin_start)
     singles = np.arange(size) < bins_at
     in_bins = counts[bins_at:-1]
-    groups = (
-        min(len(in_bins), max(2, round((at_most - 2) * in_bins.sum() / max(1, counts.sum())))) if len(in_bins) else 0
-    )
+    groups = min(len(in_bins), max(2, round((at_most - 2) * in_bins.sum() / max(1, counts.sum())))) if len(in_bins) else 0
     order = np.argsort(-np.where(singles, counts, -1), kind="stable")[: min(at_most - 1 - groups, int(singles.sum()))]
     out[order] = np.arange(len(order))
     if groups:

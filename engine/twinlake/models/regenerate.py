@@ -36,9 +36,7 @@ def regenerate(name: str, method: str, entity: str, recipe: dict[str, Any], row_
 
 def _integers(name: str, recipe: dict[str, Any], row_ids: UInt64, seed: int) -> pa.Array:
     if len(row_ids) and int(row_ids.max()) >= recipe["room"]:
-        raise ModelError(
-            f"column {in_quotes(name)}: its type has room for {recipe['room']:,} new ids; ask for fewer rows"
-        )
+        raise ModelError(f"column {in_quotes(name)}: its type has room for {recipe['room']:,} new ids; ask for fewer rows")
     if recipe["kind"] == "spread":
         return pa.array(permute(row_ids.astype(np.int64), recipe["room"], seed))
     return pa.array(row_ids.astype(np.int64) * recipe["sign"] + recipe["start"])

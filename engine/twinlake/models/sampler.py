@@ -81,9 +81,7 @@ class TabularSampler:
                 start += sizes[parent]
             named = [[weights[f"blocks.{3 * b + i}"][t] for i in range(3)] for b in range(blocks)]
             layers = [(a, b, c) for a, b, c in named]
-            targets.append(
-                _Target(parents, starts, torch.cat(tables), weights["into_bias"][t, 0], layers, heads[t], biases[t])
-            )
+            targets.append(_Target(parents, starts, torch.cat(tables), weights["into_bias"][t, 0], layers, heads[t], biases[t]))
         calibration = (
             [weights["calibration"][offsets[t] : offsets[t + 1]] for t in range(len(sizes))]
             if "calibration" in weights
@@ -91,13 +89,11 @@ class TabularSampler:
         )
         return cls(sizes, tuple(map(tuple, facts["slots"])), facts["order"], targets, calibration)
 
-    def draw(
-        self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS
-    ) -> Tokens:
+    def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; `given` columns come first in the order and take allowed values only."""
-        uniforms = torch.from_numpy(
-            generator(seed, block, attempt).random((len(self.sizes), rows), dtype=np.float32)
-        ).clamp_(max=1.0 - 1e-6)
+        uniforms = torch.from_numpy(generator(seed, block, attempt).random((len(self.sizes), rows), dtype=np.float32)).clamp_(
+            max=1.0 - 1e-6
+        )
         values = torch.zeros((len(self.sizes), rows), dtype=torch.int64)
         first = [g.column for g in given]
         order = first + [c for c in self.order if c not in first]
@@ -128,11 +124,7 @@ class TabularSampler:
             h = target.bias.relu()[None, :]
         for first, bias, second in target.blocks:
             h = torch.addmm(h, torch.addmm(bias, h, first).relu_(), second)
-        bias = (
-            target.head_bias
-            if self.calibration is None or not calibrated
-            else target.head_bias + self.calibration[token]
-        )
+        bias = target.head_bias if self.calibration is None or not calibrated else target.head_bias + self.calibration[token]
         logits = torch.addmm(bias, h, target.head)
         if shares is not None:
             logits = logits + shares

@@ -49,9 +49,7 @@ def check_model(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(f"{escaped(str(folder))} is no model folder: {MODEL_MANIFEST} is missing or damaged") from None
     if manifest.get("format") != FORMAT:
-        raise ModelError(
-            f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}"
-        )
+        raise ModelError(f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}")
     if set(entries) != set(FILES):
         raise ModelError(
             f"{escaped(str(folder))} must hold {', '.join(FILES)}; "
@@ -61,8 +59,7 @@ def check_model(folder: Path) -> str:
         file = folder / name
         if not file.is_file() or file_hash(file) != entry["sha256"]:
             raise ModelError(
-                f"{name} in {escaped(str(folder))} is missing or was changed after training; "
-                "copy the model again or retrain"
+                f"{name} in {escaped(str(folder))} is missing or was changed after training; copy the model again or retrain"
             )
     return file_hash(folder / MODEL_MANIFEST)
 

@@ -95,19 +95,13 @@ def is_time(kind: pa.DataType) -> bool:
 
 def is_opaque(kind: pa.DataType) -> bool:
     """Types that are not looked into: binary, nested, intervals."""
-    return not (
-        is_numeric(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    )
+    return not (is_numeric(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def as_text(array: pa.Array) -> pa.Array:
     """Values as canonical text: what `from_text` reads back exactly. Times in UTC, -0.0 as 0.0."""
     if pa.types.is_timestamp(array.type):
-        array = (
-            array.cast(pa.int64()).cast(pa.timestamp("us"))
-            if array.type.unit == "us"
-            else array.cast(pa.timestamp("us"))
-        )
+        array = array.cast(pa.int64()).cast(pa.timestamp("us")) if array.type.unit == "us" else array.cast(pa.timestamp("us"))
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))
     return array.cast(pa.string())
@@ -187,9 +181,7 @@ def _update_numbers(state: _State, array: pa.Array, limits: Limits) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(finite.mean())
             new = (len(finite), mean, float(np.square(finite - mean).sum()))
-            state.finite, state.mean, state.deviations = merge_moments(
-                (state.finite, state.mean, state.deviations), new
-            )
+            state.finite, state.mean, state.deviations = merge_moments((state.finite, state.mean, state.deviations), new)
     exact = array.drop_null()
     if pa.types.is_floating(exact.type):
         ordered, bits = finite, (values + 0.0).view(np.uint64)
@@ -215,9 +207,7 @@ def _update_text(state: _State, texts: pa.Array) -> None:
     values, counts = counted.field("values"), counted.field("counts").to_numpy()
     state.spaces += int((pc.count_substring(values, " ").to_numpy() * counts).sum())
     for number, pattern in enumerate(FORMATS.values()):
-        state.formats[number] += int(
-            counts[pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False)].sum()
-        )
+        state.formats[number] += int(counts[pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False)].sum())
 
 
 def _count(state: _State, array: pa.Array, limits: Limits) -> None:
@@ -233,9 +223,7 @@ def _count(state: _State, array: pa.Array, limits: Limits) -> None:
         if text is not None:
             state.counts[text] = state.counts.get(text, 0) + count
     if len(state.counts) > 2 * room:
-        kept = dict(
-            sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[: 0 if is_numeric(array.type) else room]
-        )
+        kept = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[: 0 if is_numeric(array.type) else room])
         state.uncounted += sum(state.counts.values()) - sum(kept.values())
         state.counts = kept
 

@@ -61,9 +61,7 @@ def _publish(stats: ColumnStatistics, min_people: int) -> str:
         numbers = np.clip(numbers[np.isfinite(numbers)], low, high)
     # a quantile of few rows is some person's value
     quantiles = tuple(float(np.quantile(numbers, q)) for q in QUANTILES) if len(numbers) >= 20 * min_people else ()
-    top = (
-        () if kind in ("key", "text") else tuple((v, n) for v, n in list(stats.counts.items())[:TOP] if n >= min_people)
-    )
+    top = () if kind in ("key", "text") else tuple((v, n) for v, n in list(stats.counts.items())[:TOP] if n >= min_people)
     entry = ColumnProfile(
         stats.name,
         stats.type,
@@ -87,9 +85,7 @@ def _publish(stats: ColumnStatistics, min_people: int) -> str:
         stats.formats if enough else {},
         top,
     )
-    return json.dumps(
-        {"entry": asdict(entry), "certain": stats.distinct_exact, "otherwise": kind_of(stats, unique=False)}
-    )
+    return json.dumps({"entry": asdict(entry), "certain": stats.distinct_exact, "otherwise": kind_of(stats, unique=False)})
 
 
 def _read(raw: dict[str, Any]) -> ColumnProfile:

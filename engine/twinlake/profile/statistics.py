@@ -125,9 +125,7 @@ def as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from batches
 
 
-def _partials(
-    batches: Iterable[pa.RecordBatch], before: Batches, keys: int, limits: Limits
-) -> Iterator[pa.RecordBatch]:
+def _partials(batches: Iterable[pa.RecordBatch], before: Batches, keys: int, limits: Limits) -> Iterator[pa.RecordBatch]:
     schema = _partial_schema()
     for row in collect(before(batches), keys, limits):
         yield pa.RecordBatch.from_pylist([row], schema=schema)
@@ -160,8 +158,7 @@ def _merger(columns: tuple[Column, ...], limits: Limits, finish: Finish) -> Call
 def merge_column(column: Column, rows: list[dict[str, Any]], limits: Limits) -> ColumnStatistics:
     """One column's statistics from its partial rows, the same in whatever order they come."""
     total = {
-        name: sum(r[name] for r in rows)
-        for name in ("rows", "nulls", "nan", "plus", "minus", "lengths", "spaces", "uncounted")
+        name: sum(r[name] for r in rows) for name in ("rows", "nulls", "nan", "plus", "minus", "lengths", "spaces", "uncounted")
     }
     moments = (0, 0.0, 0.0)
     counts: dict[str, int] = {}
@@ -193,9 +190,7 @@ def merge_column(column: Column, rows: list[dict[str, Any]], limits: Limits) -> 
         max(r["length_max"] for r in rows) if texts else None,
         _number(total["lengths"] / non_null) if texts and non_null else None,
         total["spaces"] / non_null if non_null else 0.0,
-        {name: _number(float(n) / non_null) or 0.0 for name, n in zip(FORMATS, formats, strict=True) if n}
-        if texts
-        else {},
+        {name: _number(float(n) / non_null) or 0.0 for name, n in zip(FORMATS, formats, strict=True) if n} if texts else {},
         distinct,
         exact,
         smallest(_joined(rows, "low", np.int64).view(ordered), limits.people),

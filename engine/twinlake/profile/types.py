@@ -64,9 +64,7 @@ class Profile:
         """The profile that `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
         columns = [
-            ColumnProfile(
-                **{**c, "quantiles": tuple(c["quantiles"]), "top": tuple((str(v), int(n)) for v, n in c["top"])}
-            )
+            ColumnProfile(**{**c, "quantiles": tuple(c["quantiles"]), "top": tuple((str(v), int(n)) for v, n in c["top"])})
             for c in raw["columns"]
         ]
         return cls(raw["rows"], raw["min_people"], tuple(columns))
@@ -79,8 +77,7 @@ class Profile:
             return (
                 "<tr>"
                 + "".join(
-                    f"<td>{escape('' if x is None else f'{x:.6g}' if isinstance(x, float) else str(x))}</td>"
-                    for x in cells
+                    f"<td>{escape('' if x is None else f'{x:.6g}' if isinstance(x, float) else str(x))}</td>" for x in cells
                 )
                 + "</tr>"
             )

@@ -88,8 +88,7 @@ def parse_table_name(name: str) -> tuple[str, ...]:
         position += 1
     if len(parts) > 3:
         raise TableError(
-            f"source.table {in_quotes(name)} has {len(parts)} parts ({', '.join(map(escaped, parts))}); "
-            "1 to 3 are allowed"
+            f"source.table {in_quotes(name)} has {len(parts)} parts ({', '.join(map(escaped, parts))}); 1 to 3 are allowed"
         )
     return tuple(parts)
 

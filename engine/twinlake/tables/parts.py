@@ -76,9 +76,7 @@ def run_tasks(
     if not todo:
         return []
     count = max(1, min(tasks or len(todo), len(todo)))
-    plan = spark.range(0, len(todo), 1, count).select(
-        F.element_at(F.lit(todo), (F.col("id") + 1).cast("int")).alias("number")
-    )
+    plan = spark.range(0, len(todo), 1, count).select(F.element_at(F.lit(todo), (F.col("id") + 1).cast("int")).alias("number"))
     rows = plan.mapInArrow(_task(work), ROW_DDL).toArrow()
     return [json.loads(row) for row in rows.column(0).to_pylist()]
 
@@ -112,9 +110,7 @@ class PartWriter:
         self._temporary = staging / f".{self._stem}.tmp"
         with self._refusals():
             self._handle = self._temporary.open("wb")
-            self._writer = pq.ParquetWriter(
-                self._handle, schema, compression="zstd", compression_level=1, version="2.6"
-            )
+            self._writer = pq.ParquetWriter(self._handle, schema, compression="zstd", compression_level=1, version="2.6")
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends rows."""
@@ -203,9 +199,7 @@ def publish(staging: Path, final: Path, parts: int, facts: dict[str, Any]) -> li
         write_text(staging / f"part-{number:05d}.json", json.dumps(asdict(named[-1])))
     fault_point("after-renames")
     extras = sorted({extra for part in named for extra in part.facts.get("files", [])})
-    listed = [
-        {"file": name, "bytes": (staging / name).stat().st_size, "sha256": file_hash(staging / name)} for name in extras
-    ]
+    listed = [{"file": name, "bytes": (staging / name).stat().st_size, "sha256": file_hash(staging / name)} for name in extras]
     manifest = {
         "format": 1,
         "rows": sum(p.rows for p in named),
@@ -241,9 +235,7 @@ def replace_folder(staging: Path, final: Path) -> None:
     """Renames `staging` to `final`; an older `final` that is ours is removed. Errors: CommitError for foreign files."""
     ours = any((final / name).is_file() for name in (MANIFEST, MODEL_MANIFEST))
     if final.exists() and not ours and any(final.iterdir()):
-        raise CommitError(
-            f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it"
-        )
+        raise CommitError(f"{escaped(str(final))} holds files that are not of twinlake; choose another folder or empty it")
     old = final.with_name(f".{final.name}.old")
     if final.exists():
         shutil.rmtree(old, ignore_errors=True)

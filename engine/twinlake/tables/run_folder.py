@@ -109,9 +109,7 @@ def open_folder(root: str | Path) -> RunFolder:
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir {escaped(str(path))} is a file; give a folder")
     if path.is_dir() and not (path / MARKER).is_file() and any(not _is_ours(file.name) for file in path.iterdir()):
-        raise ConfigError(
-            f"run.dir {escaped(str(path))} holds files that are not of a run; choose another folder or empty it"
-        )
+        raise ConfigError(f"run.dir {escaped(str(path))} holds files that are not of a run; choose another folder or empty it")
     try:
         path.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(path)

@@ -89,9 +89,7 @@ def checked(spark: SparkSession, df: DataFrame, name: str, config: SourceConfig 
     """`df` narrowed by `columns` and `where`, its names and types checked. Errors: TableError, ConfigError."""
     config = config or SourceConfig()
     if df.isStreaming:
-        raise TableError(
-            f"{escaped(name)} is a streaming frame; a twin is made of a bounded table: read it with spark.read"
-        )
+        raise TableError(f"{escaped(name)} is a streaming frame; a twin is made of a bounded table: read it with spark.read")
     with spark_errors(f"source {escaped(name)}"):
         names = df.columns
         if config.columns is not None:
@@ -166,8 +164,7 @@ def check_request(config: Config, run_dir: Path) -> None:
             a, b = local.resolve(), target.resolve()
             if a == b or a in b.parents or b in a.parents:
                 raise ConfigError(
-                    f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; "
-                    "choose a folder apart from it"
+                    f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; choose a folder apart from it"
                 )
 
 
@@ -180,9 +177,7 @@ def _with_known_types(df: DataFrame) -> DataFrame:
         return df
     columns = [df[quoted(f.name)] for f in fields]
     void = [isinstance(f.dataType, T.NullType) for f in fields]
-    return df.select(
-        *[c.cast("string").alias(f.name) if v else c for c, f, v in zip(columns, fields, void, strict=True)]
-    )
+    return df.select(*[c.cast("string").alias(f.name) if v else c for c, f, v in zip(columns, fields, void, strict=True)])
 
 
 def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFrame:
@@ -233,9 +228,7 @@ def _format_of(path: str, local: Path | None) -> str:
         for suffix in reversed(Path(name).suffixes):
             if suffix.lower() in SUFFIXES:
                 return SUFFIXES[suffix.lower()]
-    raise TableError(
-        f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc"
-    )
+    raise TableError(f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc")
 
 
 def _near_path(local: Path) -> str:
@@ -302,9 +295,7 @@ def spark_errors(what: str) -> Iterator[None]:
         if own := _own_error(str(error)):
             raise own from None
         user = isinstance(error, (AnalysisException, ParseException))
-        raise (TableError if user else DataError)(
-            f"{what}: Spark refused it with {condition}{_hint(condition)}"
-        ) from None
+        raise (TableError if user else DataError)(f"{what}: Spark refused it with {condition}{_hint(condition)}") from None
 
 
 def _own_error(text: str) -> TwinlakeError | None:

@@ -232,16 +232,12 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "the loss is not a number" in text:
         return "the loss is not a number" + text.split("the loss is not a number", 1)[1].split("\n", 1)[0]
-    return (
-        f"training failed in a Ray worker ({type(error).__name__}); run again with --verbose to see the workers' logs"
-    )
+    return f"training failed in a Ray worker ({type(error).__name__}); run again with --verbose to see the workers' logs"
 
 
 def _best(history: _History, work: Path) -> tuple[dict[str, torch.Tensor], int]:
     tensors = load_file(work / "best" / "state.safetensors")
-    return {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}, int(
-        history.checkpoint["order"]
-    )
+    return {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}, int(history.checkpoint["order"])
 
 
 def _true_marginals(plan: Plan, codec: Codec) -> list[npt.NDArray[np.float64]]:

@@ -57,6 +57,4 @@ def fit_frame(
 
 
 def _unlabelled(df: DataFrame) -> Labels:
-    return Labels(
-        tuple(ColumnLabel(f.name, f.dataType.simpleString(), None, 0.0, 0, 0, {}, {}) for f in df.schema.fields), 0
-    )
+    return Labels(tuple(ColumnLabel(f.name, f.dataType.simpleString(), None, 0.0, 0, 0, {}, {}) for f in df.schema.fields), 0)

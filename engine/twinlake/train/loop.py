@@ -188,9 +188,7 @@ class _State:
         for number, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": v for k, v in entry.items()}
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, folder / "state.safetensors")
-        facts = {
-            k: getattr(self, k) for k in ("best_loss", "waited", "step", "seconds", "order", "finished", "history")
-        }
+        facts = {k: getattr(self, k) for k in ("best_loss", "waited", "step", "seconds", "order", "finished", "history")}
         (folder / "state.json").write_text(json.dumps(facts))
 
     def restore(self, folder: Path) -> None:
@@ -248,9 +246,7 @@ def _steps(
         norm = nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         # judged by the averaged gradient, which all workers share: they stop at the same step
         if not math.isfinite(float(norm)):
-            raise ModelError(
-                f"the loss is not a number at step {state.step}; lower model.size, or report this table's profile"
-            )
+            raise ModelError(f"the loss is not a number at step {state.step}; lower model.size, or report this table's profile")
         state.optimizer.step()
         state.step += 1
         state.update_average()

@@ -184,9 +184,7 @@ def _through(array: pa.Array, step: Step, keys: Keyring, others: Mapping[str, pa
     if failure is not None:
         raise DataError(_explain(failure, array, step, keys, others)) from None
     if not step.nullable and out.null_count:
-        raise DataError(
-            f"column {escaped(step.name)!r} allows no nulls, and {step.verb} made {out.null_count} in a batch"
-        )
+        raise DataError(f"column {escaped(step.name)!r} allows no nulls, and {step.verb} made {out.null_count} in a batch")
     return out
 
 

@@ -159,9 +159,7 @@ def _first(policy: Policy, target: Target) -> Rule | None:
     return next((rule for rule in policy.rules if rule.selects(target)), None)
 
 
-def _by_path(
-    column: ColumnProfile, leaves: Mapping[str, tuple[PathLabel | None, Rule | None]], context: Context
-) -> ColumnPlan:
+def _by_path(column: ColumnProfile, leaves: Mapping[str, tuple[PathLabel | None, Rule | None]], context: Context) -> ColumnPlan:
     types = dict(leaf_types(column.type)) if is_nested(column.type) else {}
     specs: dict[str, Any] = {}
     reasons = []
@@ -277,4 +275,3 @@ def _resolved(step: Inner, context: Context) -> dict[str, Any]:
             resolved = _resolved(inner, context)
             parameters[name] = {"transform": inner.transform, **resolved} if resolved else inner.transform
     return parameters
-

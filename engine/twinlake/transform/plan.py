@@ -77,12 +77,9 @@ class Plan:
             cells = (c.name, c.type, c.entity or "", c.transform, parameters, c.synthesis, c.reason)
             return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
-        head = "".join(
-            f"<th>{h}</th>" for h in ("column", "type", "entity", "transform", "parameters", "twin", "reason")
-        )
+        head = "".join(f"<th>{h}</th>" for h in ("column", "type", "entity", "transform", "parameters", "twin", "reason"))
         body = "".join(map(row, self.columns))
         return f"<table><caption>plan by {escape(self.policy)}</caption><tr>{head}</tr>{body}</table>"
-
 
 
 def make_plan(

@@ -104,9 +104,7 @@ def check_table(columns: Sequence[ColumnPlan], table: Sequence[tuple[str, str]],
         return
     ours, theirs = dict(planned), dict(table)
     differences = [
-        f"{escaped(name)} is in the plan and not in the table{nearest(name, theirs)}"
-        for name in ours
-        if name not in theirs
+        f"{escaped(name)} is in the plan and not in the table{nearest(name, theirs)}" for name in ours if name not in theirs
     ]
     differences += [f"{escaped(name)} is in the table and not in the plan" for name in theirs if name not in ours]
     differences += [
@@ -165,9 +163,7 @@ def _dump(value: Any) -> str:
 
 def _at(where: str, raw: Any, index: int, lines: Lines) -> str:
     line = lines.get(("columns", str(index)))
-    name = (
-        f", column {escaped(str(raw['name']))!r}" if isinstance(raw, dict) and "name" in raw else f", entry {index + 1}"
-    )
+    name = f", column {escaped(str(raw['name']))!r}" if isinstance(raw, dict) and "name" in raw else f", entry {index + 1}"
     return f"{where}{name}" + (f" (line {line})" if line else "")
 
 
@@ -175,8 +171,7 @@ def _check_keys(raw: Mapping[str, Any], allowed: Sequence[str], at: str) -> None
     for key in raw:
         if key not in allowed:
             raise PolicyError(
-                f"{at}: unknown key {escaped(str(key))!r}{nearest(str(key), allowed)}; allowed here: "
-                f"{', '.join(allowed)}"
+                f"{at}: unknown key {escaped(str(key))!r}{nearest(str(key), allowed)}; allowed here: {', '.join(allowed)}"
             )
 
 

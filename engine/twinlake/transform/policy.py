@@ -111,9 +111,7 @@ def _is_type(value: str, spark_type: str) -> bool:
     return head in _NESTED if value == "nested" else value in (head, spark_type)
 
 
-def load_policy(
-    source: str | Path | Mapping[str, Any] | None, transforms: Mapping[str, Transform] | None = None
-) -> Policy:
+def load_policy(source: str | Path | Mapping[str, Any] | None, transforms: Mapping[str, Transform] | None = None) -> Policy:
     """The policy in a file, of a shipped name such as `gdpr`, in a mapping (rules inline in the config), or for None
     the default. Errors: PolicyError.
     """
@@ -166,8 +164,7 @@ def make_policy(
     for key in data:
         if key not in _TOP:
             raise PolicyError(
-                f"{where}: unknown key {escaped(str(key))!r}{nearest(str(key), _TOP)}; a policy has the keys "
-                f"{', '.join(_TOP)}"
+                f"{where}: unknown key {escaped(str(key))!r}{nearest(str(key), _TOP)}; a policy has the keys {', '.join(_TOP)}"
             )
     listed = data.get("rules")
     if not isinstance(listed, list):
@@ -251,9 +248,7 @@ def _tags(raw: Any, where: str) -> dict[str, tuple[str, ...]]:
 
 def _rule(raw: Any, at: str, transforms: Mapping[str, Transform], all_optional: bool) -> Rule:
     if not isinstance(raw, dict):
-        raise PolicyError(
-            f"{at}: must be a mapping with {', '.join(SELECTORS)} and transform, got {type(raw).__name__}"
-        )
+        raise PolicyError(f"{at}: must be a mapping with {', '.join(SELECTORS)} and transform, got {type(raw).__name__}")
     present = [selector for selector in SELECTORS if selector in raw]
     if len(present) != 1:
         got = f"got {' and '.join(present)}" if present else f"got none{_near_selector(raw)}"
@@ -299,8 +294,7 @@ def _values(selector: Selector, value: Any, at: str) -> tuple[str, ...]:
     values = tuple(value) if selector in _LISTS and isinstance(value, list) else (value,)
     if not values or not all(isinstance(item, str) and item for item in values):
         raise PolicyError(
-            f"{at}: {selector} must be text{' or a list of texts' if selector in _LISTS else ''}, got "
-            f"{escaped(repr(value))}"
+            f"{at}: {selector} must be text{' or a list of texts' if selector in _LISTS else ''}, got {escaped(repr(value))}"
         )
     if len(set(values)) < len(values):
         raise PolicyError(f"{at}: {selector} {_twice(values)!r} stands twice in the list; name each once")
@@ -321,9 +315,7 @@ def _twice(values: tuple[str, ...]) -> str:
 def _refuse_unreachable(rule: Rule, earlier: list[Rule]) -> None:
     for other in earlier:
         if other.selector == "pattern" and other.values[0] in _CATCH_ALL:
-            raise PolicyError(
-                f"{rule.at}: is never reached, since {other.at} takes every column; move that rule to the end"
-            )
+            raise PolicyError(f"{rule.at}: is never reached, since {other.at} takes every column; move that rule to the end")
         if other.selector == rule.selector and (common := [value for value in rule.values if value in other.values]):
             raise PolicyError(
                 f"{rule.at}: {rule.selector} {escaped(common[0])} stands in {other.at} already; keep one of the two"

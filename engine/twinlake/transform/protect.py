@@ -60,9 +60,7 @@ def protect_run(
         shutil.rmtree(holdout_staging)
         unused, holdout_staging = folder.staging("unused"), folder.staging("holdout")
         parts = part_count(own_holdout.count(), len(df.columns))
-        _, held_out = write(
-            own_holdout, parts=parts, train_staging=unused, holdout_staging=holdout_staging, held_out=True
-        )
+        _, held_out = write(own_holdout, parts=parts, train_staging=unused, holdout_staging=holdout_staging, held_out=True)
         shutil.rmtree(unused)
     folder.private.mkdir(mode=0o700, exist_ok=True)
     publish(holdout_staging, folder.holdout, parts, {})
@@ -71,9 +69,7 @@ def protect_run(
     return train, held_out
 
 
-def _keys_of_run(
-    folder: RunFolder, plan: Plan, references: dict[str, str], progress: Progress, resume: bool
-) -> Keyring:
+def _keys_of_run(folder: RunFolder, plan: Plan, references: dict[str, str], progress: Progress, resume: bool) -> Keyring:
     """The configured keys, else random ones that end with this process and are written nowhere.
 
     With random keys a transform that is redone makes other surrogates. Where the model has learned the old ones (a hash

@@ -39,9 +39,9 @@ PHONE_INSIDE = (
 )
 PHONE_BEFORE = (
     "\\b(?:phone|tel(?:ephone|efon[oe]?)?|mobile|cell|fax|desk|handy|m\u00f3vil|whatsapp|call(?: me| us"
-        "| him| her)?(?: back)?|text me|dial|ring|reach(?: me| us| him| her)?"
+    "| him| her)?(?: back)?|text me|dial|ring|reach(?: me| us| him| her)?"
     "|messages? to|answering|contact(?: me| us)?|number)\\.?(?: ?(?:no\\.?|number|#|nr\\.?))?(?: (?:is|at"
-        "|on|to|was))?\\s{0,3}[:#]?\\s{0,3}"
+    "|on|to|was))?\\s{0,3}[:#]?\\s{0,3}"
 )
 PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES")
 AREA_CODES = pa.array(
@@ -156,8 +156,17 @@ CONTACT = (
             "adresse mail",
             "courriel",
             "correo",
-            "correo electronico", "posta elettronica", "indirizzo email", "emailadres", "e mailadres", "epost",
-            "e postadress", "sahkoposti", "endereco de email", "adres email", "poczta",
+            "correo electronico",
+            "posta elettronica",
+            "indirizzo email",
+            "emailadres",
+            "e mailadres",
+            "epost",
+            "e postadress",
+            "sahkoposti",
+            "endereco de email",
+            "adres email",
+            "poczta",
         ),
         "pattern",
         fake_email,
@@ -190,9 +199,21 @@ CONTACT = (
             "numero de telephone",
             "telefono",
             "movil",
-            "celular", "telefone", "cellulare", "telefoonnummer", "telefoon", "gsm",
-            "mobiel", "nr telefonu", "numer telefonu", "telefonu", "komorka", "mobilnummer",
-            "puhelin", "puhelinnumero", "cislo telefonu",
+            "celular",
+            "telefone",
+            "cellulare",
+            "telefoonnummer",
+            "telefoon",
+            "gsm",
+            "mobiel",
+            "nr telefonu",
+            "numer telefonu",
+            "telefonu",
+            "komorka",
+            "mobilnummer",
+            "puhelin",
+            "puhelinnumero",
+            "cislo telefonu",
         ),
         "pattern",
         fake_phone,
@@ -202,8 +223,13 @@ CONTACT = (
         gate=PHONE_GATE,
         searches=(
             Search(PHONE_INSIDE, gate=Gate(digits=(7, 1 << 30))),
-            Search("[+(]?[0-9][0-9() .-]{5,20}[0-9](?: ?(?:x|ext\\.?) ?[0-9]{1,6})?\\b", PHONE_BEFORE, 0.75,
-                gate=Gate(digits=(7, 1 << 30)), ignore_case=True),
+            Search(
+                "[+(]?[0-9][0-9() .-]{5,20}[0-9](?: ?(?:x|ext\\.?) ?[0-9]{1,6})?\\b",
+                PHONE_BEFORE,
+                0.75,
+                gate=Gate(digits=(7, 1 << 30)),
+                ignore_case=True,
+            ),
         ),
         against=("phone service", "country code", "phone type", "extension"),
     ),

@@ -23,8 +23,9 @@ LEAST_ENTROPY = 3.2
 """Bits a character over the word itself: 20 random characters of 64 reach about 4, a word of a language about 3 at most."""
 
 
-def _vendor(entity: str, pattern: str, headers: tuple[str, ...], fake_shape: str, literal: str, least: int,
-    **more: object) -> Detector:
+def _vendor(
+    entity: str, pattern: str, headers: tuple[str, ...], fake_shape: str, literal: str, least: int, **more: object
+) -> Detector:
     return patterned(
         entity, pattern, (*headers, *KEY_HEADERS), shaped(fake_shape, entity.lower(), literal), 10**12, ignore_case=False,
             alone=True,

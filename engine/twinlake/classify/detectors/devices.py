@@ -14,11 +14,11 @@ from twinlake.classify.features import Gate
 LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 TLDS = (
     "com|org|net|edu|gov|mil|int|info|biz|name|pro|io|ai|app|dev|co|me|tv|cc|xyz|online|site|shop|store"
-        "|tech|cloud|eu|us|uk|de|fr|es"
+    "|tech|cloud|eu|us|uk|de|fr|es"
     "|it|nl|be|at|ch|se|no|dk|fi|is|ie|pt|pl|cz|sk|hu|ro|bg|gr|tr|ru|ua|ca|mx|br|ar|cl|pe|ve|au|nz|jp|cn"
-        "|kr|tw|hk|sg|my|th|vn|id"
+    "|kr|tw|hk|sg|my|th|vn|id"
     "|ph|in|pk|lk|il|ae|sa|za|ke|ng|eg|ma|lt|lv|ee|si|hr|rs|lu|li|mt|cy|asia|mobi|travel|museum|aero|coop"
-        "|jobs|cat|tel|la|ly|gl|to"
+    "|jobs|cat|tel|la|ly|gl|to"
     "|fm|am|im|gg|je|ws|nu|st|uy|py|bo|ec|cr|pa|do|gt|sv|hn|ni|cu|jm|tt"
 )
 DOMAIN = f"(?:{LABEL}\\.){{1,8}}(?:{TLDS}|xn--[a-z0-9-]{{2,40}})"
@@ -51,9 +51,7 @@ def valid_imei(value: str) -> bool:
     return len(number) == 15 and number[:2] in REPORTING and bool(luhn.is_valid(number))
 
 
-REPORTING = frozenset(
-    ["01", "10", "30", "33", "35", "44", "45", "49", "50", "51", "52", "53", "54", "86", "91", "98", "99"]
-)
+REPORTING = frozenset(["01", "10", "30", "33", "35", "44", "45", "49", "50", "51", "52", "53", "54", "86", "91", "98", "99"])
 """First digits of a type allocation code (GSMA TS.06, annex A)."""
 
 

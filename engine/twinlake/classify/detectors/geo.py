@@ -80,9 +80,11 @@ def _county(values: pa.StringArray) -> Mask:
     from twinlake.classify.text import plain_array
 
     bare = pa.compute.replace_substring_regex(plain_array(values), pattern=" (?:county|parish|borough)$", replacement="")
-    return is_in(bare, shipped("us_counties")) | matches(values,
-        "(?:County |Co\\. )?[\\pL .'-]{2,40} ?(?:County|Parish|Kreis|Landkreis|shire)", ignore_case=True) | matches(values,
-        "(?:Landkreis|Kreis|County|Co\\.) [\\pL .'-]{2,40}")
+    return (
+        is_in(bare, shipped("us_counties"))
+        | matches(values, "(?:County |Co\\. )?[\\pL .'-]{2,40} ?(?:County|Parish|Kreis|Landkreis|shire)", ignore_case=True)
+        | matches(values, "(?:Landkreis|Kreis|County|Co\\.) [\\pL .'-]{2,40}")
+    )
 
 
 OLC = "23456789CFGHJMPQRVWX"

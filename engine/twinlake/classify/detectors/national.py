@@ -90,8 +90,9 @@ def detector_of(scheme: Scheme, general: tuple[str, ...]) -> Detector:
         return narrowed(values, matches(values, scheme.alone or scheme.spelled, ignore_case=True), check)
 
     finish = scheme.finish or ending(check, scheme.alphabet)
-    gate = Gate(scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=scheme.letters,
-        ascii=True)
+    gate = Gate(
+        scheme.least, scheme.most + (10 if scheme.loose else 4), digits=(scheme.digits, 20), letters=scheme.letters, ascii=True
+    )
     spelled = scheme.alone or scheme.spelled
     searches = [Search(f"\\b(?:{spelled})\\b", _before(scheme.headers), 0.92, gate=_long(gate), ignore_case=True)]
     if (scheme.alone and scheme.alone != scheme.spelled) or not scheme.bare:

@@ -18,9 +18,7 @@ UUID = "[{]?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}[}]?"
 
 def match_ip(values: pa.StringArray) -> Mask:
     """IPv4 with four octets, and IPv6 in any of its spellings."""
-    v6 = matches(values, "[0-9a-f:]*:[0-9a-f:]*:[0-9a-f:.]*(?:%[0-9a-z]+)?", ignore_case=True) & matches(
-        values, ".{2,60}"
-    )
+    v6 = matches(values, "[0-9a-f:]*:[0-9a-f:]*:[0-9a-f:.]*(?:%[0-9a-z]+)?", ignore_case=True) & matches(values, ".{2,60}")
     return matches(values, f"{OCTET}(?:\\.{OCTET}){{3}}") | narrowed(values, v6, _is_v6)
 
 
@@ -117,11 +115,33 @@ NETWORK = (
         2**40,
         alone=match_mac,
         gate=Gate(14, 17, some=":-.", spaces=(0, 0), ascii=True),
-        searches=(Search("\\b(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5})\\b", "", 0.95,
-            ignore_case=True, gate=Gate(17, some=":-")),),
+        searches=(
+            Search(
+                "\\b(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5})\\b",
+                "",
+                0.95,
+                ignore_case=True,
+                gate=Gate(17, some=":-"),
+            ),
+        ),
     ),
-    Detector("UUID", match_uuid, ("uuid", "guid"), "pattern", fake_uuid, 2**60, alone=match_uuid, gate=Gate(36, 38, needs="-",
-        spaces=(0, 0), ascii=True),
-             searches=(Search("\\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\b", "", 0.95,
-                 ignore_case=True, gate=Gate(36, needs="-")),)),
+    Detector(
+        "UUID",
+        match_uuid,
+        ("uuid", "guid"),
+        "pattern",
+        fake_uuid,
+        2**60,
+        alone=match_uuid,
+        gate=Gate(36, 38, needs="-", spaces=(0, 0), ascii=True),
+        searches=(
+            Search(
+                "\\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\b",
+                "",
+                0.95,
+                ignore_case=True,
+                gate=Gate(36, needs="-"),
+            ),
+        ),
+    ),
 )

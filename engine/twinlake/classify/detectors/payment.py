@@ -26,9 +26,7 @@ CARD_GROUPED = "[0-9]{4}(?:[ -][0-9]{4}){2,3}(?:[ -][0-9]{1,4})?|[0-9]{4}[ -][0-
 IBAN = "[a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]){11,30}"
 CARD_INSIDE = "\\b(?:[0-9]{4}[ -]){3}[0-9]{4}\\b|\\b3[47][0-9]{2}[ -][0-9]{6}[ -][0-9]{5}\\b|\\b[1-6][0-9]{12,18}\\b"
 CARD_BEFORE = "\\b(?:cc|card)(?: ?(?:no\\.?|number|num|#))?(?: is| was|,)?[ :#=]{1,3}"
-TEST_PREFIXES = np.array(
-    [400_000, 555_555, 222_300], dtype=np.int64
-)  # of the ranges in which processors place test cards
+TEST_PREFIXES = np.array([400_000, 555_555, 222_300], dtype=np.int64)  # of the ranges in which processors place test cards
 GERMANY = 131_400  # "DE00" as ISO 13616 counts it
 
 
@@ -134,7 +132,10 @@ PAYMENT = (
         10**17,
         alone=match_iban,
         gate=Gate(15, 50, digits=(2, 32), letters=(2, 30), ascii=True),
-        searches=(Search("\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2,
-            1 << 30))),),
+        searches=(
+            Search(
+                "\\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\\b", score=0.95, gate=Gate(digits=(2, 1 << 30))
+            ),
+        ),
     ),
 )

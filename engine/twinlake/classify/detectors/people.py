@@ -27,14 +27,25 @@ WORDS = Gate(1, 80, digits=(0, 4))
 
 def _status(entity: str, words: pa.StringArray, headers: tuple[str, ...], shown: pa.StringArray, **more: object) -> Detector:
     lone = bool(more.pop("alone", False))
-    return listed_words(entity, lambda: words, headers, chosen(shown, entity.lower()), len(shown), alone=lone,
-        open_words=OPEN_WORDS, gate=WORDS, rule="few", **more)
+    return listed_words(
+        entity,
+        lambda: words,
+        headers,
+        chosen(shown, entity.lower()),
+        len(shown),
+        alone=lone,
+        open_words=OPEN_WORDS,
+        gate=WORDS,
+        rule="few",
+        **more,
+    )
 
 
 def match_age(values: pa.StringArray) -> Mask:
     """Whole numbers of 0 to 120, also with a word for years."""
-    return matches(values, "(?:1[01][0-9]|120|[0-9]{1,2})(?:\\.0+)?(?: ?(?:y|yo|yrs?|years?(?: old)?|jahre|ans|anos))?",
-        ignore_case=True)
+    return matches(
+        values, "(?:1[01][0-9]|120|[0-9]{1,2})(?:\\.0+)?(?: ?(?:y|yo|yrs?|years?(?: old)?|jahre|ans|anos))?", ignore_case=True
+    )
 
 
 def match_race(values: pa.StringArray) -> Mask:
@@ -50,14 +61,78 @@ def match_race_alone(values: pa.StringArray) -> Mask:
 
 
 OPEN_WORDS = pa.array(
-    ["white", "black", "other", "unknown", "none", "indian", "chinese", "native", "mixed", "refused", "blanco", "negro",
-        "blanc", "noir", "weiss", "schwarz",
-     "single", "s", "m", "d", "w", "student", "contract", "temporary", "intern", "permanent", "casual", "seasonal", "private",
-         "disabled", "military", "terminated",
-     "certificate", "diploma", "ma", "ms", "ba", "bs", "md", "jd", "cap", "eso", "fp", "bac", "primary", "secondary",
-         "graduate", "professional", "promotion", "doctor", "master", "university",
-     "spiritual", "orthodox", "secular", "rk", "ev", "straight", "bi", "m", "fr", "pan", "hr", "left", "right", "center",
-         "centre", "green", "independent", "moderate"]
+    [
+        "white",
+        "black",
+        "other",
+        "unknown",
+        "none",
+        "indian",
+        "chinese",
+        "native",
+        "mixed",
+        "refused",
+        "blanco",
+        "negro",
+        "blanc",
+        "noir",
+        "weiss",
+        "schwarz",
+        "single",
+        "s",
+        "m",
+        "d",
+        "w",
+        "student",
+        "contract",
+        "temporary",
+        "intern",
+        "permanent",
+        "casual",
+        "seasonal",
+        "private",
+        "disabled",
+        "military",
+        "terminated",
+        "certificate",
+        "diploma",
+        "ma",
+        "ms",
+        "ba",
+        "bs",
+        "md",
+        "jd",
+        "cap",
+        "eso",
+        "fp",
+        "bac",
+        "primary",
+        "secondary",
+        "graduate",
+        "professional",
+        "promotion",
+        "doctor",
+        "master",
+        "university",
+        "spiritual",
+        "orthodox",
+        "secular",
+        "rk",
+        "ev",
+        "straight",
+        "bi",
+        "m",
+        "fr",
+        "pan",
+        "hr",
+        "left",
+        "right",
+        "center",
+        "centre",
+        "green",
+        "independent",
+        "moderate",
+    ]
 )
 """Words that say nothing without a header; a column of few values needs others besides."""
 PEOPLE: tuple[Detector, ...] = (

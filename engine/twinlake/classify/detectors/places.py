@@ -37,9 +37,9 @@ STREET_WORD = (
     "|heights|crossing|pass|path|pike|park|walk|green|junction|center|suite|apt|unit|floor"
     "|[a-z]*stra(?:ss|ß)e|[a-z]*str\\.?|[a-z]*weg|[a-z]*platz|[a-z]*allee|[a-z]*gasse|[a-z]*ring|[a-z]*ufer|[a-z]*damm"
     "|rue|chemin|impasse|quai|allee|place|route|cours|calle|c/|avenida|av|avda|paseo|plaza|camino|carrera"
-        "|via|viale|piazza|corso"
+    "|via|viale|piazza|corso"
     "|rua|travessa|largo|[a-z]*straat|[a-z]*laan|[a-z]*gatan|[a-z]*vagen|[a-z]*gade|[a-z]*vej|[a-z]*gata"
-        "|[a-z]*veien|ulica|ul\\.?"
+    "|[a-z]*veien|ulica|ul\\.?"
     "|view|rise|vale|mount|manor|quay|wharf|cottages|estate|vicolo|contrada|borgo|strada|rotonda|viela|praca|alameda|rodovia"
     "|estrada|ladeira|quadra|condominio|loteamento|conjunto|glorieta|ronda|callejon|cuesta|pasaje|rambla|urbanizacion|acceso"
     "|costanilla|[a-z]*steeg|[a-z]*hof|[a-z]*singel|[a-z]*baan|[a-z]*dreef|[a-z]*gracht|[a-z]*kade|[a-z]*plein|[a-z]*dijk|aleja"
@@ -84,7 +84,7 @@ TOWN_END = (
 GAP = 1 << MARKS.index(" ") | 1 << MARKS.index("\n")
 POSTAL_ALONE = (
     "(?i:[a-z][0-9][a-z] ?[0-9][a-z][0-9]|[a-z]{1,2}[0-9][a-z0-9]? [0-9][a-z]{2}|[0-9]{4} [a-z]{2}|[0-9]{5}-[0-9]{4"
-        "}|[0-9]{5}-[0-9]{3}"
+    "}|[0-9]{5}-[0-9]{3}"
     "|[0-9]{4}-[0-9]{3}|[0-9]{2}-[0-9]{3}|(?:lv|lt|d|a|ch|f|s|fi|l|b|md|az)-? ?[0-9]{4,5})|[0-9]{3} [0-9]{2}"
 )
 STREETS = pa.array(
@@ -120,9 +120,9 @@ def _is_street(values: pa.StringArray) -> Mask:
 def match_street_shape(values: pa.StringArray) -> Mask:
     """Words with a number first or last."""
     text = plain_of(values)
-    return (
-        matches(text, NUMBERED) | matches(text, BOX) | matches(text, f"(?:.* )?(?:{STREET_WORD})(?: .*)?")
-    ) & matches(text, ".{5,200}")
+    return (matches(text, NUMBERED) | matches(text, BOX) | matches(text, f"(?:.* )?(?:{STREET_WORD})(?: .*)?")) & matches(
+        text, ".{5,200}"
+    )
 
 
 def match_city(values: pa.StringArray) -> Mask:
@@ -260,9 +260,21 @@ PLACES = (
             "calle",
             "domicilio",
             "indirizzo",
-            "endereco", "adres", "straat", "straatnaam", "ulica", "adress",
-            "gatuadress", "gata", "adresa", "osoite", "rua", "logradouro",
-            "morada", "domicile", "adressezeile",
+            "endereco",
+            "adres",
+            "straat",
+            "straatnaam",
+            "ulica",
+            "adress",
+            "gatuadress",
+            "gata",
+            "adresa",
+            "osoite",
+            "rua",
+            "logradouro",
+            "morada",
+            "domicile",
+            "adressezeile",
         ),
         "pattern",
         fake_street,
@@ -297,9 +309,20 @@ PLACES = (
             "municipio",
             "poblacion",
             "citta",
-            "cidade", "comune", "woonplaats", "plaats", "gemeente", "stad",
-            "miasto", "miejscowosc", "postort", "kaupunki", "mesto", "municipio",
-            "localidade", "varos",
+            "cidade",
+            "comune",
+            "woonplaats",
+            "plaats",
+            "gemeente",
+            "stad",
+            "miasto",
+            "miejscowosc",
+            "postort",
+            "kaupunki",
+            "mesto",
+            "municipio",
+            "localidade",
+            "varos",
         ),
         "dictionary",
         fake_city,
@@ -355,8 +378,16 @@ PLACES = (
             "cp",
             "codigo postal",
             "cap",
-            "cep", "kod pocztowy", "postnummer", "postnr", "postinumero", "psc",
-            "postcodigo", "codice postale", "codigo postale", "iranyitoszam",
+            "cep",
+            "kod pocztowy",
+            "postnummer",
+            "postnr",
+            "postinumero",
+            "psc",
+            "postcodigo",
+            "codice postale",
+            "codigo postale",
+            "iranyitoszam",
         ),
         "weak",
         fake_postal,

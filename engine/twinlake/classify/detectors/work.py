@@ -47,9 +47,11 @@ def match_organization(values: pa.StringArray) -> Mask:
     return matches(values, ".{2,120}") & (
         matches(text, f".*[a-z0-9&)'!]{{1}}[ ,]+{FORM}(?: .{{1,20}})?|{FORM} .{{2,60}}")
         | matches(text, f"(?:.*[ '&-])?(?:{COMPANY_WORDS})(?:[ ,'&-].*)?")
-        | matches(text,
+        | matches(
+            text,
             "[a-z'-]+, [a-z'-]+ (?:and|&) [a-z'-]+|[a-z'-]+(?: [a-z'-]+)? (?:&|and|und|et|y|e) (?:sons?|co|cie"
-            "|sohne|fils|hijos|figli|brothers|partners?|associates)|[a-z']+ ?& ?[a-z']+")
+            "|sohne|fils|hijos|figli|brothers|partners?|associates)|[a-z']+ ?& ?[a-z']+",
+        )
     )
 
 

@@ -76,9 +76,7 @@ def _summary(evidence: Evidence, pairs: bool) -> Result:
         "n": twin.rows,
         "n_reference": same.rows if same is not None else None,
         "at_reference_n": _mean(fair),
-        "worst": [
-            {"columns": list(c), "tv": v, "at_reference_n": fair.get(c), "reference": floor.get(c)} for c, v in worst
-        ],
+        "worst": [{"columns": list(c), "tv": v, "at_reference_n": fair.get(c), "reference": floor.get(c)} for c, v in worst],
         "measured": len(values),
     }
     if not pairs:

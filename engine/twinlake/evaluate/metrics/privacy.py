@@ -108,9 +108,7 @@ def nearest(evidence: Evidence) -> Nearest | str:
 
 def _compact(frame: Any, evidence: Evidence) -> Any:
     numbers = [F.col(f"n{i}") for i in range(len(evidence.numeric()))]
-    codes = [
-        F.hash(F.coalesce(F.col(f"s{i}"), F.lit("\x00"))).alias(f"h{i}") for i in range(len(evidence.categorical()))
-    ]
+    codes = [F.hash(F.coalesce(F.col(f"s{i}"), F.lit("\x00"))).alias(f"h{i}") for i in range(len(evidence.categorical()))]
     return frame.select(*numbers, *codes)
 
 
@@ -178,9 +176,7 @@ def squared_distances(a: Queries, b: Queries) -> npt.NDArray[np.float32]:
     return out
 
 
-def nearest_task(
-    queries: Queries, shift: Floats, scale: Floats, batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
+def nearest_task(queries: Queries, shift: Floats, scale: Floats, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """For each flag in the partition the least squared distance of every query."""
     least: dict[int, npt.NDArray[np.float32]] = {}
     for whole in batches:
@@ -276,12 +272,8 @@ def nearest_in_train_lift(evidence: Evidence) -> Result:
 
 PRIVACY = {
     "exact_copies": Metric("exact_copies", "Exact copies of train rows", "privacy", "lower", exact_copies),
-    "closest_record": Metric(
-        "closest_record", "Distance to the closest train row", "privacy", "higher", closest_record
-    ),
-    "closer_to_train": Metric(
-        "closer_to_train", "Nearer to train than to holdout", "privacy", "lower", closer_to_train
-    ),
+    "closest_record": Metric("closest_record", "Distance to the closest train row", "privacy", "higher", closest_record),
+    "closer_to_train": Metric("closer_to_train", "Nearer to train than to holdout", "privacy", "lower", closer_to_train),
     "nearest_in_train_lift": Metric(
         "nearest_in_train_lift", "Nearest real row is a train row (lift)", "privacy", "lower", nearest_in_train_lift
     ),

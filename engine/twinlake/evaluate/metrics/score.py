@@ -164,11 +164,7 @@ def deep_structure(evidence: Evidence) -> Result:
 
 
 SCORE = {
-    "field_distribution": Metric(
-        "field_distribution", "Field distributions (FDS)", "fidelity", "higher", field_distribution
-    ),
-    "field_correlation": Metric(
-        "field_correlation", "Field correlations (FCS)", "correlation", "higher", field_correlation
-    ),
+    "field_distribution": Metric("field_distribution", "Field distributions (FDS)", "fidelity", "higher", field_distribution),
+    "field_correlation": Metric("field_correlation", "Field correlations (FCS)", "correlation", "higher", field_correlation),
     "deep_structure": Metric("deep_structure", "Deep structure (PCS)", "structure", "higher", deep_structure),
 }

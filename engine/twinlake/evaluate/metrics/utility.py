@@ -64,13 +64,9 @@ def _downstream(evidence: Evidence) -> Downstream:
     for side, frame, most in sides:
         kinds = {**evidence.kinds, _LABEL: "category"}
         label = as_text(F.col(f"c{at}"), frame.schema.fields[at].dataType).alias(_LABEL)
-        labelled = (
-            frame.toDF(*[f"c{i}" for i in range(len(frame.columns))]).select("*", label).toDF(*frame.columns, _LABEL)
-        )
+        labelled = frame.toDF(*[f"c{i}" for i in range(len(frame.columns))]).select("*", label).toDF(*frame.columns, _LABEL)
         both = Evidence(labelled, labelled, (*features, _LABEL), kinds)
-        frames.append(
-            at_most(typed(labelled, both), most, rows[side], evidence.seed).select(F.lit(side).alias("side"), "*")
-        )
+        frames.append(at_most(typed(labelled, both), most, rows[side], evidence.seed).select(F.lit(side).alias("side"), "*"))
     all_rows = frames[0].unionAll(frames[1]).unionAll(frames[2])
     widths = len(view.numeric()), len(view.categorical())
     found: Downstream = _run(all_rows, partial(_utility_task, widths, evidence.seed), list(LEARNERS))
@@ -218,9 +214,7 @@ def detection(evidence: Evidence) -> Result:
     if not evidence.numeric() and not evidence.categorical():
         return not_computed("no column is a number or a category")
     sides = [(TRAIN, evidence.real), (TWIN, evidence.synthetic), (HOLDOUT, evidence.holdout)]
-    frames = [
-        at_most(typed(f, evidence), n, rows[s], evidence.seed).select(F.lit(s).alias("side"), "*") for s, f in sides
-    ]
+    frames = [at_most(typed(f, evidence), n, rows[s], evidence.seed).select(F.lit(s).alias("side"), "*") for s, f in sides]
     widths = len(evidence.numeric()), len(evidence.categorical())
     frame = frames[0].unionAll(frames[1]).unionAll(frames[2])
     found = _run(frame, partial(_detection_task, widths, evidence.seed), ["twin", "train"])
@@ -253,8 +247,6 @@ def _detection_task(
 
 UTILITY = {
     "auc_gap": Metric("auc_gap", "Loss of AUC when learning from the twin", "utility", "lower", auc_gap),
-    "accuracy_gap": Metric(
-        "accuracy_gap", "Loss of accuracy when learning from the twin", "utility", "lower", accuracy_gap
-    ),
+    "accuracy_gap": Metric("accuracy_gap", "Loss of accuracy when learning from the twin", "utility", "lower", accuracy_gap),
     "detection": Metric("detection", "Telling the twin from real rows (AUC)", "utility", "lower", detection),
 }

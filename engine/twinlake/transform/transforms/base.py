@@ -133,8 +133,7 @@ class Transform:
             if name not in known:
                 allowed = f"parameters of {self.name}: {', '.join(known) or 'none'}"
                 raise PolicyError(
-                    f"{at}: unknown parameter {escaped(str(name))!r} of {self.name}{nearest(str(name), known)}; "
-                    f"{allowed}"
+                    f"{at}: unknown parameter {escaped(str(name))!r} of {self.name}{nearest(str(name), known)}; {allowed}"
                 )
             _check_value(known[name], value, f"{at}: {self.name}.{name}")
         if wrong := self.valid(given):
@@ -202,9 +201,7 @@ def _check_value(parameter: Parameter, value: Any, at: str) -> None:
     allowed_types = (int, float) if parameter.type is float else (parameter.type,)
     # bool is a number to Python, and a YAML `yes` was not meant as 1
     if not isinstance(value, allowed_types) or (isinstance(value, bool) and parameter.type is not bool):
-        raise PolicyError(
-            f"{at} must be {_ENGLISH[parameter.type]}, got {escaped(repr(value))} ({type(value).__name__})"
-        )
+        raise PolicyError(f"{at} must be {_ENGLISH[parameter.type]}, got {escaped(repr(value))} ({type(value).__name__})")
     if isinstance(value, float) and not math.isfinite(value):
         raise PolicyError(f"{at} must be a finite number, got {value}")
     if parameter.choices and value not in parameter.choices:

@@ -55,9 +55,7 @@ def check_format(spark_type: str) -> str | None:
     return f"ff1 works on text and whole numbers, not on {spark_type}; leave `cipher` out"
 
 
-def _converted(
-    array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context, forward: bool
-) -> pa.Array:
+def _converted(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context, forward: bool) -> pa.Array:
     if why := check_format(context.type):
         raise PolicyError(why)
     whole = family(context.type) == "integer"

@@ -173,9 +173,7 @@ _YEAR_LAST = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4})(\D.*)?", re.DOTALL
 
 
 def _date(values: pa.Array, fakes: pa.Array, keys: UInt64) -> pa.Array:
-    return pa.array(
-        [_date_like(v, f) for v, f in zip(values.to_pylist(), fakes.to_pylist(), strict=True)], pa.string()
-    )
+    return pa.array([_date_like(v, f) for v, f in zip(values.to_pylist(), fakes.to_pylist(), strict=True)], pa.string())
 
 
 def _date_like(value: str, iso: str) -> str:

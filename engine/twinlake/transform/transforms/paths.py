@@ -138,9 +138,7 @@ def _json(array: pa.Array, named: Mapping[str, Inner], rest: Inner | None, chang
 def _parsed(text: str) -> list[Any] | None:
     """The JSON value in a list of one, so that it can be replaced; None for text that is none."""
     try:
-        return [
-            json.loads(text, parse_float=_Literal, parse_int=_Literal, parse_constant=_Literal, object_pairs_hook=_Members)
-        ]
+        return [json.loads(text, parse_float=_Literal, parse_int=_Literal, parse_constant=_Literal, object_pairs_hook=_Members)]
     except (ValueError, RecursionError):
         return None
 

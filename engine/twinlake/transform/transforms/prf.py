@@ -46,4 +46,3 @@ def array_keys(array: pa.Array, subkey: bytes) -> UInt64:
 def spread(numbers: UInt64, low: int, high: int) -> npt.NDArray[np.int64]:
     """`numbers` as whole numbers from `low` to `high`, both included, equally likely up to (high - low) / 2^64."""
     return (numbers % np.uint64(high - low + 1)).astype(np.int64) + low
-

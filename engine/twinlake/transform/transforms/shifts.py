@@ -186,8 +186,10 @@ def shift_native(cell: Column, parameters: Mapping[str, Any], context: Context, 
     whole = F.lit(int(by) if isinstance(by, int) else round(float(by))).cast("bigint")
     there = F.try_add(cell.cast("bigint"), whole).try_cast(context.type)
     back = F.try_subtract(cell.cast("bigint"), whole).try_cast(context.type)
-    return F.coalesce(there, back, F.when(cell.isNotNull(), F.lit(0).cast(context.type))) if context.nullable else F.coalesce(
-        there, back, cell
+    return (
+        F.coalesce(there, back, F.when(cell.isNotNull(), F.lit(0).cast(context.type)))
+        if context.nullable
+        else F.coalesce(there, back, cell)
     )
 
 
