@@ -212,7 +212,8 @@ def publish_twin() -> Callable[..., Any]:
     from twinlake.core.progress import Silent
     from twinlake.generate.blocks import Job
     from twinlake.generate.generate import write_rows
-    from twinlake.models.store import check_model
+    from twinlake.generate.rules import read_rules
+    from twinlake.models.store import check_model, load_model
 
     def write(
         spark: Any,
@@ -223,9 +224,12 @@ def publish_twin() -> Callable[..., Any]:
         train: Path | None = None,
         seed: int = 7,
         progress: Any = None,
+        rules: Any = (),
     ) -> Any:
-        job = Job(str(model), check_model(model), rows, seed, {})
-        return write_rows(spark, job, run / ".staging-synthetic", run / "synthetic", partitions, progress or Silent(), train)
+        job, codec = Job(str(model), check_model(model), rows, seed, {}), load_model(str(model), check_model(model))[0]
+        kept = read_rules(rules, [c.name for c in codec.columns if c.coarse] if train is not None and not rules else ())
+        out = (run / ".staging-synthetic", run / "synthetic")
+        return write_rows(spark, job, *out, partitions, progress or Silent(), kept, train)
 
     return write
 

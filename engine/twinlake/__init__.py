@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinlake.api import Model, classify, evaluate, fit, plan, profile, restore, run, transform
+    from twinlake.api import Model, classify, evaluate, fit, plan, profile, register, restore, run, transform
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "restore", "run", "transform"]
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "transform"]
 
 
 def __getattr__(name: str) -> Any:

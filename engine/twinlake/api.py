@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twinlake.evaluate.results import RunResult
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "restore", "run", "transform"]
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "transform"]
 
 
 def run(
@@ -127,6 +127,13 @@ def fit(
     training: TrainConfig = settings.train
     fit_frame(_checked(df), plan, out, model, training, derive(seed, "model"), min_people, progress)
     return Model.load(out)
+
+
+def register(spark: SparkSession) -> None:
+    """Makes `spark.read.format("twinlake")` known to a session: rows of a model folder, and SQL over them."""
+    from twinlake.generate.source import register as register_source
+
+    register_source(spark)
 
 
 def evaluate(

@@ -1,8 +1,6 @@
 """The command `twinlake`: reads arguments into a config, runs the line up to a stage, prints what came of it.
 
-Exit codes: 0 done, 2 the request is wrong, 3 the data is, 4 writing failed (run again to resume), 70 a bug, 130 and 143
-interrupted. Errors are one line on stderr and never carry a cell value: of an unexpected exception only its type and
-the places in the code are shown. Knows of stages only their names; Spark, Ray and torch load when one runs.
+Knows of stages only their names; Spark, Ray and torch load when one runs. How it ends is core/boundary.py.
 """
 
 from __future__ import annotations
@@ -10,22 +8,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
-import tempfile
-import traceback
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from twinlake.core.errors import DataError, TwinlakeError, UserError
+from twinlake.core.boundary import engine_log, guarded
+from twinlake.core.errors import DataError, UserError
 
 SUFFIXES = (".parquet", ".csv", ".json", ".jsonl", ".orc", ".tsv", ".gz")
-BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 
 app = typer.Typer(
     name="twinlake",
@@ -64,27 +58,11 @@ _Name = Annotated[str | None, typer.Option("--name", help="Name of the run; arti
 _File = Annotated[str | None, typer.Option("--config", metavar="FILE", help="YAML file; see `twinlake schema`.")]
 _Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting: train.epochs=20.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="plan: print what would change. run: what it will cost. Nothing is transformed.")
+]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what Spark and Ray print, and where a bug is.")]
 _RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder, such as runs/customers-twin.")]
-
-
-@dataclass
-class _Invocation:
-    """What the error boundary has to know of the running command."""
-
-    verbose: bool = False
-    log: Path | None = None
-
-
-_now = _Invocation()
-
-
-def _forget() -> None:
-    _now.verbose, _now.log = False, None
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived; like KeyboardInterrupt it passes through `except Exception`."""
 
 
 def _version(wanted: bool) -> None:
@@ -109,21 +87,6 @@ Example: twinlake {} customers.parquet {}"""
 
 
 def _stage_command(stage: str, text: str, example: str) -> None:
-    def planning(
-        source: _Source = None,
-        rows: _Rows = None,
-        target: _Target = None,
-        holdout: _Holdout = None,
-        name: _Name = None,
-        config: _File = None,
-        settings: _Set = None,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and write no plan.")] = False,
-        quiet: _Quiet = False,
-        verbose: _Verbose = False,
-    ) -> None:
-        arguments = _arguments(source, rows, target, holdout, name)
-        _run_line(stage, arguments, config, settings or [], quiet, verbose, dry_run)
-
     def command(
         source: _Source = None,
         rows: _Rows = None,
@@ -132,14 +95,15 @@ def _stage_command(stage: str, text: str, example: str) -> None:
         name: _Name = None,
         config: _File = None,
         settings: _Set = None,
+        dry_run: _DryRun = False,
         quiet: _Quiet = False,
         verbose: _Verbose = False,
     ) -> None:
         arguments = _arguments(source, rows, target, holdout, name)
-        _run_line(stage, arguments, config, settings or [], quiet, verbose)
+        _run_line(stage, arguments, config, settings or [], quiet, verbose, dry_run)
 
-    work = planning if stage == "plan" else command
-    app.command(stage, help=text + _EXAMPLE.format(stage, example).rstrip(), short_help=text.partition(":")[0])(work)
+    help_ = text + _EXAMPLE.format(stage, example).rstrip()
+    app.command(stage, help=help_, short_help=text.partition(":")[0])(command)
 
 
 for _stage, _text, _more in (
@@ -185,22 +149,57 @@ def restore(
     verbose: _Verbose = False,
 ) -> None:
     """Restores the protected table of a run."""
-    from twinlake.core.config import load_config
-
-    _now.verbose = verbose
-    if not (run_dir / "run.json").is_file():
-        raise UserError(f"no run folder at {run_dir}; runs are in runs/<name> unless run.dir says otherwise")
-    from twinlake.tables.run_folder import RunFolder
-
-    settled = load_config(config, settings or [], base=RunFolder(run_dir.absolute()).state().get("config", {}))
-    _require_java()
-    from twinlake.tables.quiet import quiet_jvm
-
-    with quiet_jvm(_engine_log(verbose)):
+    settled = _config_of(run_dir, config, settings)
+    with _engines(verbose):
         from twinlake.transform.restore import restore_run
 
         rows, names = restore_run(run_dir, out, settled.keys)
     print(f"{out}: {rows:,} rows, restored: {', '.join(names)}")
+
+
+@app.command(
+    help="Complete the rows of SOURCE by a run's model: nulls are filled in and missing columns added, each row given all "
+    "that it has." + _EXAMPLE.format("impute", "gaps.parquet --out full").replace("customers.parquet", "runs/customers-twin"),
+    short_help="Fill in the nulls and missing columns of a table by a run's model.",
+)
+def impute(
+    run_dir: _RunDir,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A path or a catalog table; its other columns are kept.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the completed rows (Parquet, mode 0700).")],
+    keep_nulls: Annotated[bool, typer.Option("--keep-nulls", help="A null is a value: only add missing columns.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number gives other draws.")] = 7,
+    config: _File = None,
+    settings: _Set = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Completes rows by the model of a run."""
+    settled = _config_of(run_dir, config, settings, source=_source(source))
+    with _engines(verbose):
+        from twinlake.generate.complete import complete_run
+
+        rows, names = complete_run(run_dir, settled.source, out, seed, not keep_nulls)
+    print(f"{out}: {rows:,} rows, completed: {', '.join(names) or 'nothing was missing'}")
+
+
+def _config_of(run_dir: Path, file: str | None, settings: list[str] | None, **arguments: Any) -> Any:
+    """The config that a run was made with, and what is asked for now on top of it."""
+    from twinlake.core.config import load_config
+    from twinlake.tables.run_folder import RunFolder
+
+    if not (run_dir / "run.json").is_file():
+        raise UserError(f"no run folder at {run_dir}; runs are in runs/<name> unless run.dir says otherwise")
+    made_with = RunFolder(run_dir.absolute()).state().get("config", {})
+    return load_config(file, settings or [], base={**made_with, **arguments})
+
+
+@contextmanager
+def _engines(verbose: bool) -> Iterator[Any]:
+    """Around work on Spark: Java is there, and what the engines print goes to a file unless it should be seen."""
+    _require_java()
+    from twinlake.tables.quiet import quiet_jvm
+
+    with quiet_jvm(engine_log(verbose)) as visible:
+        yield visible
 
 
 @app.command(help="Print the JSON Schema of the config, for editors.")
@@ -217,8 +216,7 @@ def _arguments(
     """The part of a config that the short options stand for."""
     given: dict[str, Any] = {}
     if source is not None:
-        path = _is_path(source)
-        given["source"] = {"path": source if path else None, "table": None if path else source}
+        given["source"] = _source(source)
     for section, key, value in (
         ("generate", "rows", rows),
         ("evaluate", "target", target),
@@ -230,9 +228,10 @@ def _arguments(
     return given
 
 
-def _is_path(source: str) -> bool:
-    """Whether SOURCE is a path; else it is the name of a catalog table."""
-    return "/" in source or source.lower().endswith(SUFFIXES) or Path(source).exists()
+def _source(source: str) -> dict[str, str | None]:
+    """SOURCE is a path, or else the name of a catalog table."""
+    path = "/" in source or source.lower().endswith(SUFFIXES) or Path(source).exists()
+    return {"path": source if path else None, "table": None if path else source}
 
 
 def _run_line(
@@ -246,15 +245,12 @@ def _run_line(
 ) -> None:
     from twinlake.core.config import load_config
 
-    _now.verbose = verbose
     config = load_config(file, settings, arguments=arguments)
     if config.source.path is None and config.source.table is None:
         raise UserError(f"no source: name a path or a table, such as `twinlake {stage} customers.parquet`")
-    _require_java()
     from twinlake.core.progress import opened
-    from twinlake.tables.quiet import quiet_jvm
 
-    with quiet_jvm(_engine_log(verbose)) as visible, opened(quiet, visible) as progress:
+    with _engines(verbose) as visible, opened(quiet, visible) as progress:
         from twinlake import pipeline
 
         if dry_run:
@@ -263,15 +259,6 @@ def _run_line(
             result = pipeline.run(config, progress=progress, last="report" if stage == "run" else stage)
             text = result.summary() if stage == "run" else pipeline.describe(result.run_dir, stage)
     print(text)
-
-
-def _engine_log(verbose: bool) -> Path | None:
-    """A new file for what Spark and Ray print; None where it should be seen."""
-    if not verbose:
-        descriptor, path = tempfile.mkstemp(prefix="twinlake-", suffix=".log")
-        os.close(descriptor)
-        _now.log = Path(path)
-    return _now.log
 
 
 def _require_java() -> None:
@@ -293,102 +280,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def execute(arguments: list[str]) -> int:
     """Runs the command with `arguments` and returns its exit code."""
-    _quiet_environment()
-    _forget()
-    before = _on_sigterm(_raise_terminated)
-    code = BUG
-    try:
-        code = _guarded(arguments)
-    finally:
-        _on_sigterm(before)
-        if _now.log is not None and code != BUG:
-            _now.log.unlink(missing_ok=True)
-    return code
-
-
-def _guarded(arguments: list[str]) -> int:
-    """The error boundary: every way out becomes an exit code, and at most one kind of line on stderr."""
-    try:
-        returned = app(args=arguments, prog_name="twinlake", standalone_mode=False)
-        if returned == INTERRUPTED:  # how typer answers Ctrl-C
-            raise KeyboardInterrupt
-        return returned if isinstance(returned, int) else 0
-    except TwinlakeError as error:
-        _say_error(str(error))
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        _say_error("interrupted; run again to go on from the last finished part")
-        return INTERRUPTED
-    except _Terminated:
-        _say_error("terminated; run again to go on from the last finished part")
-        return TERMINATED
-    except SystemExit as end:  # Ray answers SIGTERM with sys.exit(15)
-        return TERMINATED if end.code == signal.SIGTERM else end.code if isinstance(end.code, int) else BUG
-    except BrokenPipeError:
-        _close_stdout()
-        return 0
-    except Exception as error:
-        return _refuse_usage(error) if hasattr(error, "format_message") else _say_bug(error)
-
-
-def _refuse_usage(error: Any) -> int:
-    """Of the argument parser's errors (typer brings its own copy of click, so they're told by shape)."""
-    message = str(error.format_message())
-    if "\n" in message.strip():  # no verb: the help itself
-        print(message)
-    else:
-        path = error.ctx.command_path if getattr(error, "ctx", None) else "twinlake"
-        _say_error(f"{message.rstrip('.')}; see {path} --help")
-    return UserError.exit_code
-
-
-def _say_error(message: str) -> None:
-    for line in message.splitlines() or [""]:
-        shown = "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode("ascii") for ch in line)
-        print(f"error: {shown}", file=sys.stderr)
-
-
-def _say_bug(error: BaseException) -> int:
-    """Type and places, never the message: it may hold a cell value."""
-    frames = traceback.extract_tb(error.__traceback__)
-    log = f"; engine log: {_now.log}" if _now.log is not None else ""
-    more = "" if _now.verbose else "; --verbose shows where"
-    _say_error(f"this is a bug in twinlake, an unexpected {type(error).__name__}{more}{log}")
-    if _now.verbose:
-        for frame in frames:
-            print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
-    return BUG
-
-
-def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
-
-
-def _on_sigterm(handler: Any) -> Any:
-    """Sets the handler of SIGTERM and returns the one before; outside the main thread nothing changes."""
-    with suppress(ValueError):
-        return signal.signal(signal.SIGTERM, handler)
-    return signal.SIG_DFL
-
-
-def _close_stdout() -> None:
-    """Keeps the interpreter from complaining at exit that nobody reads stdout any more."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _quiet_environment() -> None:
-    """Settings that Ray, torch and Spark read when they load; what the user has set stays."""
-    for name, value in (
-        ("PYSPARK_PYTHON", sys.executable),
-        ("PYSPARK_DRIVER_PYTHON", sys.executable),
-        ("RAY_USAGE_STATS_ENABLED", "0"),
-        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
-        ("GLOG_minloglevel", "2"),
-        ("TORCH_CPP_LOG_LEVEL", "ERROR"),
-        ("MPLBACKEND", "Agg"),
-    ):
-        os.environ.setdefault(name, value)
+    return guarded(lambda: app(args=arguments, prog_name="twinlake", standalone_mode=False))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from twinlake.core.config import Config, config_hash
 from twinlake.core.progress import Progress, Silent
 from twinlake.evaluate.results import RunResult, describe, record_texts, result_of, verify, versions
 from twinlake.evaluate.stage import evaluate_run, report_run
-from twinlake.generate.stage import generate_run
+from twinlake.generate.stage import check_steering, generate_run
 from twinlake.models.encode import encode_run
 from twinlake.profile.stage import profile_run
 from twinlake.tables.parts import file_hash
@@ -110,7 +110,7 @@ LINE: tuple[Stage[Run], ...] = (
           ("private/encoded", "private/pairs.npz"), ("model",)),
     Stage("generate", generate,
           lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()],
-          ("model",), ("synthetic",)),
+          ("model", "protected"), ("synthetic",)),
     Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(),
           ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
     Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"), ("report.html",)),
@@ -151,6 +151,7 @@ def run(
                 source = open_source(own, config.source)
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
+                check_steering(config, source.df)
                 tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
                 folder.update(warnings=list(source.warnings), tags=tags)
                 line = Run(config, folder, progress, own, source, detectors)

@@ -214,6 +214,45 @@ def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, spark
     assert {stage for stage, what in result.status.items() if what == "done"} == {"transform"}
 
 
+def test_a_steered_twin_tops_up_the_real_rows(finished: Finished, spark: Any, copy: Path) -> None:
+    """Balance counts the train rows; the augmented table is as balanced as asked, and says which rows are real."""
+    steered = {"balance": {"columns": ["income"], "mode": "additive"}, "augment": True, "rules": ["age + 0 < 75"]}
+    config = finished.config(run={"dir": str(copy)}, generate={**steered, "replace_copies": False})
+    notes = Notes()
+    pipeline.run(config, spark=spark, progress=notes, last="generate")
+    real = pa.concat_tables([pq.read_table(f) for f in part_files(copy / "protected")])
+    incomes = real["income"].to_pylist()
+    fewer, more = sorted((incomes.count(v), v) for v in ("<=50K", ">50K"))
+    twin = twin_of(copy)
+    assert twin["income"].to_pylist() == [fewer[1]] * (more[0] - fewer[0])
+    assert max(twin["age"].to_pylist()) < 75
+    whole = pa.concat_tables([pq.read_table(f) for f in part_files(copy / "augmented")])
+    flags = np.array(whole["synthetic"].to_pylist())
+    assert whole.filter(pa.array(~flags)).drop_columns(["synthetic"]).equals(real)
+    assert whole.filter(pa.array(flags)).drop_columns(["synthetic"]).equals(twin)
+    assert spark.read.parquet(str(copy / "augmented")).schema["synthetic"].dataType.simpleString() == "boolean"
+    assert json.loads((copy / "augmented" / "_manifest.json").read_text())["holds_real_rows"] is True
+    assert any("REAL rows" in line for line in notes.lines) and pipeline.verify(copy) == []
+
+
+@pytest.mark.parametrize(
+    ("generate", "named"),
+    [
+        ({"conditions": {"incme": ">50K"}}, "no column 'incme'.*income"),
+        ({"balance": ["incme"]}, "generate.balance.columns: no column"),
+        ({"rules": ["age >"]}, "generate.rules: 'age >' can't be asked"),
+        ({"balance": {"columns": ["income"], "mode": "additive"}, "rows": 10}, "leave it out"),
+    ],
+)
+def test_steering_that_the_table_cannot_take_is_refused_before_any_work(
+    finished: Finished, spark: Any, tmp_path: Path, generate: dict[str, Any], named: str
+) -> None:
+    config = finished.config(run={"dir": str(tmp_path / "run")}, generate=generate)
+    with pytest.raises(ConfigError, match=named):
+        pipeline.run(config, spark=spark)
+    assert not (tmp_path / "run" / "profile.json").exists()
+
+
 def test_one_process_at_a_time(finished: Finished, copy: Path) -> None:
     with locked(open_folder(copy)):
         with pytest.raises(CommitError, match="another run is writing"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
-from twinlake.models.sampler import BLOCK_ROWS, Given, TabularSampler, calibrate
+from twinlake.models.sampler import BLOCK_ROWS, Given, Known, Style, TabularSampler, calibrate
 from twinlake.models.tabular import TabularNetwork, TabularSettings, model_facts
 
 SIZES = (4, 3, 6, 5)
@@ -65,6 +66,69 @@ def test_a_share_makes_a_value_as_much_rarer(sampler: TabularSampler) -> None:
     odds = [(t == 1).sum() / (t == 0).sum() for t in (free, less)]
     assert set(np.unique(less)) == {0, 1}
     assert abs(odds[1] / odds[0] - 0.25) < 0.02
+
+
+def draws(rows: int = 6_000) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(3).random((len(SIZES), rows), dtype=np.float32)
+
+
+def test_cells_that_are_known_in_all_rows_act_as_a_condition(sampler: TabularSampler) -> None:
+    uniforms = draws()
+    tokens, mask = np.full((6_000, 4), 2, np.uint16), np.zeros((6_000, 4), bool)
+    mask[:, 0] = True
+    asked = sampler.draw_rows(uniforms, [Given(0, np.eye(4)[2])])
+    assert (sampler.draw_rows(uniforms, known=Known(tokens, mask)) == asked).all()
+
+
+def test_each_row_sees_what_is_known_of_it(sampler: TabularSampler) -> None:
+    """Rows that are known in part are drawn as if all were known so, the others as if nothing were known at all."""
+    uniforms, half = draws(), np.arange(6_000) % 2 == 0
+    tokens = np.tile(np.array([3, 1, 5, 0], np.uint16), (6_000, 1))
+    mask = np.zeros((6_000, 4), bool)
+    mask[half, 1:3] = True
+    mixed = sampler.draw_rows(uniforms, known=Known(tokens, mask))
+    every = np.zeros((6_000, 4), bool)
+    every[:, 1:3] = True
+    informed, free = sampler.draw_rows(uniforms, known=Known(tokens, every)), sampler.draw_rows(uniforms)
+    assert (mixed[half] == informed[half]).mean() > 0.9999  # a zero added elsewhere in a sum may move a last bit
+    assert (mixed[~half] == free[~half]).mean() > 0.9999
+    assert (mixed[half, 1:3] == [1, 5]).all() and len(np.unique(mixed[half, 0])) > 1
+    assert (informed[:, 3] != free[:, 3]).mean() > 0.02  # what is known matters
+
+
+def test_groups_of_rows_have_conditions_of_their_own(sampler: TabularSampler) -> None:
+    uniforms, groups = draws(), np.arange(6_000) % 3
+    allowed = [[(0, 2)], [(0, 5), (1, 1)], [(2, 0), (2, 1), (2, 2)]]
+    own = [pairs_of(pairs) for pairs in allowed]
+    assert all(g.second is not None for g in own)
+    stacked = Given(1, np.stack([g.first for g in own]), np.stack([g.second for g in own if g.second is not None]))
+    together = sampler.draw_rows(uniforms, [stacked], groups)
+    for group, given in enumerate(own):
+        alone = sampler.draw_rows(uniforms, [given])
+        mine = groups == group
+        assert {tuple(row) for row in together[mine, 1:3].tolist()} == set(allowed[group])
+        assert (together[mine] == alone[mine]).mean() > 0.9999
+
+
+def test_temperature_and_top_p_follow_their_formulas() -> None:
+    """p^(1/T) normalized; and the smallest set of the likeliest values that holds top_p. One column of known shares."""
+    plain = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
+    settings, parents = TabularSettings(4, 8, 0), np.zeros((1, 1), np.int64)
+    network = TabularNetwork((5,), parents, settings, [np.log(plain).astype(np.float32)], 3)
+    weights = {name: p.detach() * (0 if name == "heads.0" else 1) for name, p in network.named_parameters()}
+    facts = model_facts((5,), parents, settings, [0], ((0,),))
+    sampler = TabularSampler.fold(weights, facts, {0: np.ones(5, bool)})
+
+    def shares(style: Style) -> npt.NDArray[np.float64]:
+        drawn = sampler.draw_rows(np.random.default_rng(3).random((1, 400_000), dtype=np.float32), style=style)[:, 0]
+        return np.bincount(drawn, minlength=5) / len(drawn)
+
+    np.testing.assert_allclose(shares(Style()), plain, atol=0.003)
+    for temperature in (0.5, 2.0):
+        expected = plain ** (1 / temperature)
+        np.testing.assert_allclose(shares(Style(temperature)), expected / expected.sum(), atol=0.003)
+    np.testing.assert_allclose(shares(Style(top_p=0.5)), np.array([0, 4, 0, 3, 0]) / 7, atol=0.003)
+    np.testing.assert_allclose(shares(Style(top_p=0.39)), [0, 1, 0, 0, 0], atol=1e-9)
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads(sampler: TabularSampler) -> None:

@@ -32,6 +32,11 @@ LONGEST_CHECKED = 64
 """No identifier with a check is longer, so a validator never sees a longer value."""
 
 
+def phrases(text: str) -> tuple[str, ...]:
+    """Headers of a detector from one text, with commas between them."""
+    return tuple(text.split(", "))
+
+
 def matches(values: pa.StringArray, pattern: str, ignore_case: bool = False) -> Mask:
     """True where the whole value matches the RE2 `pattern`; null counts as no match."""
     found = pc.match_substring_regex(values, pattern=f"(?s)^(?:{pattern})$", ignore_case=ignore_case)

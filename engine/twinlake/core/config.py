@@ -128,6 +128,32 @@ class PrivacyConfig(Section):
     min_people: Count = Field(10, ge=2, description="Values held by fewer people never reach an artifact or the model.")
 
 
+class BalanceConfig(Section):
+    """Exact shares of groups of rows."""
+
+    columns: list[str] = Field([], description="Columns whose values are balanced, together; none turns it off.")
+    mode: Literal["replace", "additive"] = Field(
+        "replace", description="replace: shares of the twin; additive: write only rows that top the real ones up to them."
+    )
+    shares: dict[str, Share] | list[dict[str, Any]] | None = Field(
+        None, description="{value: share}, or [{column: value, share: 0.3}]; the rest as in the data. Default: equal."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str | list):
+            return {"columns": [value] if isinstance(value, str) else value}
+        if isinstance(value, dict) and isinstance(value.get("shares"), dict):
+            return {**value, "shares": {_written(key): share for key, share in value["shares"].items()}}
+        return value
+
+
+def _written(key: Any) -> str:
+    """A key as text: YAML reads 0, true and null as values."""
+    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+
+
 class GenerateConfig(Section):
     """The synthetic rows."""
 
@@ -135,6 +161,13 @@ class GenerateConfig(Section):
         "source", description="How many rows; source: as many as the table has."
     )
     conditions: dict[str, Any] = Field({}, description="What columns must hold: a value, null, a list, or {min, max}.")
+    balance: BalanceConfig = Field(BalanceConfig(), description="Exact shares of groups of rows; a list of columns is enough.")
+    augment: bool = Field(False, description="Also write <run.dir>/augmented: real rows and twin, told apart by `synthetic`.")
+    rules: list[str | dict[str, Any]] = Field(
+        [], description="Conditions in Spark SQL, {unique: [...]}, {combination: [...]} or {one_hot: [...]}."
+    )
+    temperature: Share = Field(1.0, gt=0.0, le=10.0, description="Below 1: likelier values; above 1: bolder ones.")
+    top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")
     partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
     replace_copies: bool = Field(False, description="Redraw rows that equal a training row in all modelled columns.")
     strict_kernel: bool = Field(False, description="Refuse a cluster whose processors or libraries differ.")

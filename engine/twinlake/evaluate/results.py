@@ -158,6 +158,8 @@ def verify(run_dir: str | Path) -> list[str]:
                 bad += [str(Path(f).relative_to(folder.root)) for f in verify_folder(folder / name)]
             except DataError:
                 bad.append(f"{name}: its manifest")
+    if (folder / "augmented").is_dir():
+        bad += [str(Path(f).relative_to(folder.root)) for f in verify_folder(folder / "augmented")]
     return bad
 
 

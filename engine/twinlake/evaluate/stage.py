@@ -89,7 +89,7 @@ def report_run(folder: RunFolder, config: Config, name: str) -> str:
             "source": name,
             "parts": state["synthetic"]["parts"],
             "family": model["family"],
-            "copies redrawn": state["synthetic"]["copies_replaced"],
+            **{f"rows redrawn: {rule}": count for rule, count in state["synthetic"]["redrawn"].items()},
             **({"warnings": "; ".join(state["warnings"])} if state.get("warnings") else {}),
         },
         "versions": state.get("versions", {}),

@@ -1,16 +1,17 @@
 """Rows of blocks: what one task draws, decodes and writes. Runs on executors.
 
-A row is a pure function of (model, seed, conditions, row id, attempt). Row ids are cut into blocks of 4,096, blocks
-into parts by the row count alone, so which task makes a part, and how often it is tried, can't be seen in the rows.
+A row is a pure function of (model, seed, steering, row id, attempt). Row ids are cut into blocks of 4,096, blocks into
+parts by the row count alone, so which task makes a part, and how often it is tried, can't be seen in the rows. First
+attempts are drawn block by block; later ones, and rows that are completed, row by row from numbers hashed from the row id.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,32 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from twinlake.core.seeds import derive, generator
-from twinlake.generate.conditions import Condition, givens, read_conditions
+from twinlake.core.seeds import derive, generator, mix, uniform
+from twinlake.generate.steering import Group, Steering, read_steering
 from twinlake.models.codec import Codec, Tokens
 from twinlake.models.encode import TokenCounter
-from twinlake.models.sampler import BLOCK_ROWS, TabularSampler
+from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style, TabularSampler
 from twinlake.models.store import load_model
 from twinlake.tables.parts import attempt_name, write_part
 
+UInt64 = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
 MAX_BLOCKS = 64
 BLOCKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class Job:
-    """What tasks need to know: small, plain data. `redraw` maps row ids to attempts above 0; `counted` is a row count:
-    the rows with lower ids are counted apart (to compare with as many holdout rows)."""
+    """What tasks need to know: small, plain data. `redraw`: a folder of Parquet files with rows and their attempts above 0;
+    `counted` is a row count: the rows with lower ids are counted apart (to compare with as many holdout rows)."""
 
     model: str
     digest: str
     rows: int
     seed: int
     conditions: dict[str, Any]
+    groups: tuple[Group, ...] = ()
+    style: Style = PLAIN
     counted: int = 0
     redraw: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -105,56 +110,94 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
     yield {"part": part.part, "rows": part.rows}
 
 
+@dataclass(frozen=True)
+class Maker:
+    """A job with its model: draws and decodes rows."""
+
+    job: Job
+    codec: Codec
+    sampler: TabularSampler | None
+    steering: Steering
+
+    @classmethod
+    def of(cls, job: Job) -> Maker:
+        """The model is read once for each process. Errors: ModelError, ConfigError."""
+        import torch
+
+        torch.set_num_threads(1)
+        codec, _, sampler = load_model(job.model, job.digest)
+        return cls(job, codec, sampler, read_steering(job.conditions, job.groups, job.seed, codec))
+
+    @cached_property
+    def givens(self) -> list[Given]:
+        """What the sampler has to know of the conditions."""
+        return self.steering.givens
+
+    def block(self, number: int) -> tuple[Tokens, Floats]:
+        """First attempts of a block's rows: tokens [4096, S], and numbers that place values in cells [4096, columns]."""
+        cells = generator(derive(self.job.seed, "decode"), number, 0).random((BLOCK_ROWS, len(self.codec.columns)))
+        drawn = generator(derive(self.job.seed, "tokens"), number, 0).random(
+            (len(self.codec.sizes), BLOCK_ROWS), dtype=np.float32
+        )
+        return self._tokens(drawn, _ids(number * BLOCK_ROWS, BLOCK_ROWS)), cells
+
+    def rows(
+        self, row_ids: UInt64, attempts: npt.NDArray[np.int64], known: Known | None = None, given: tuple[Given, ...] = ()
+    ) -> tuple[Tokens, Floats]:
+        """The same of any rows: the given attempt of each."""
+        numbers = mix(mix(row_ids, derive(self.job.seed, "row")) + attempts.astype(np.uint64), derive(self.job.seed, "attempt"))
+        tokens, columns = len(self.codec.sizes), len(self.codec.columns)
+        drawn = np.empty((tokens, len(row_ids)), np.float32)
+        for token in range(tokens):
+            drawn[token] = uniform(numbers, derive(self.job.seed, "tokens", token))
+        cells = np.empty((len(row_ids), columns))
+        for column in range(columns):
+            cells[:, column] = uniform(numbers, derive(self.job.seed, "decode", column))
+        return self._tokens(drawn, row_ids, known, given), cells
+
+    def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> pa.RecordBatch:
+        """The rows, with the very values that conditions ask for."""
+        batch = self.codec.decode(tokens, cells, row_ids, self.job.seed)
+        return self.steering.apply(batch, tokens, cells, row_ids, self.codec)
+
+    def _tokens(
+        self, drawn: npt.NDArray[np.float32], row_ids: UInt64, known: Known | None = None, given: tuple[Given, ...] = ()
+    ) -> Tokens:
+        if self.sampler is None:
+            return np.zeros((len(row_ids), 0), np.uint16)
+        groups = self.steering.groups_of(row_ids)
+        return self.sampler.draw_rows(drawn, [*self.givens, *given], groups, known, self.job.style)
+
+
 def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBatch]]:
     """(first row id, tokens, rows) of runs of blocks, in order."""
-    import torch
-
-    torch.set_num_threads(1)
-    codec, _, sampler = load_model(job.model, job.digest)
-    conditions = read_conditions(job.conditions, codec)
-    attempts = dict(np.load(job.redraw, allow_pickle=False)) if job.redraw else {}
+    maker = Maker.of(job)
+    again, attempts = read_attempts(job.redraw, blocks) if job.redraw else (_ids(0, 0), np.empty(0, np.int64))
     for start in range(blocks.start, blocks.stop, BLOCKS_AT_ONCE):
-        some = range(start, min(start + BLOCKS_AT_ONCE, blocks.stop))
-        drawn = [_draw_block(b, job, codec, sampler, conditions, attempts) for b in some]
-        tokens = np.concatenate([t for t, _ in drawn])
-        uniforms = np.concatenate([u for _, u in drawn])
-        first = some.start * BLOCK_ROWS
+        drawn = [maker.block(b) for b in range(start, min(start + BLOCKS_AT_ONCE, blocks.stop))]
+        tokens, cells = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+        first = start * BLOCK_ROWS
         rows = min(len(tokens), job.rows - first)
-        row_ids = np.arange(first, first + rows, dtype=np.uint64)
-        batch = codec.decode(tokens[:rows], uniforms[:rows], row_ids, job.seed)
-        for condition in conditions:
-            at = condition.column
-            fixed = condition.apply(batch.column(at), tokens[:rows][:, list(codec.slots[at])], uniforms[:rows, at])
-            batch = batch.set_column(at, codec.schema.field(at), fixed)
-        yield first, tokens[:rows], batch
+        here = slice(*np.searchsorted(again, np.array([first, first + rows], np.uint64)))
+        if here.stop > here.start:
+            places = (again[here] - np.uint64(first)).astype(np.int64)
+            tokens[places], cells[places] = maker.rows(again[here], attempts[here])
+        yield first, tokens[:rows], maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
 
 
-def _draw_block(
-    block: int,
-    job: Job,
-    codec: Codec,
-    sampler: TabularSampler | None,
-    conditions: list[Condition],
-    attempts: Mapping[str, npt.NDArray[Any]],
-) -> tuple[Tokens, npt.NDArray[np.float64]]:
-    tokens, uniforms = _attempt(block, 0, job, codec, sampler, conditions)
-    if attempts:
-        start = block * BLOCK_ROWS
-        mine = (attempts["rows"] >= start) & (attempts["rows"] < start + BLOCK_ROWS)
-        for attempt in np.unique(attempts["attempts"][mine]):
-            rows = attempts["rows"][mine & (attempts["attempts"] == attempt)] - start
-            again = _attempt(block, int(attempt), job, codec, sampler, conditions)
-            tokens[rows], uniforms[rows] = again[0][rows], again[1][rows]
-    return tokens, uniforms
+def read_attempts(folder: str, blocks: range) -> tuple[UInt64, npt.NDArray[np.int64]]:
+    """The rows of `blocks` that are not of the first attempt, in order, and the last attempt asked for of each."""
+    import pyarrow.dataset as ds
+
+    row = ds.field("row")
+    inside = (row >= blocks.start * BLOCK_ROWS) & (row < blocks.stop * BLOCK_ROWS)
+    found = ds.dataset(folder, format="parquet").to_table(["row", "attempt"], filter=inside)
+    latest = found.group_by("row").aggregate([("attempt", "max")]).sort_by("row")
+    return latest["row"].to_numpy().astype(np.uint64), latest["attempt_max"].to_numpy().astype(np.int64)
 
 
-def _attempt(
-    block: int, attempt: int, job: Job, codec: Codec, sampler: TabularSampler | None, conditions: list[Condition]
-) -> tuple[Tokens, npt.NDArray[np.float64]]:
-    uniforms = generator(derive(job.seed, "decode"), block, attempt).random((BLOCK_ROWS, len(codec.columns)))
-    if sampler is None:
-        return np.zeros((BLOCK_ROWS, 0), np.uint16), uniforms
-    return sampler.draw(block, derive(job.seed, "tokens"), attempt, givens(conditions)), uniforms
+def _ids(first: int, rows: int) -> UInt64:
+    return np.arange(first, first + rows, dtype=np.uint64)
 
 
 def lazy_rows(job: Job) -> Any:

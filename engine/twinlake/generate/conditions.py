@@ -69,11 +69,6 @@ def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Conditi
     return out
 
 
-def givens(conditions: list[Condition]) -> list[Given]:
-    """What the sampler has to know of the conditions."""
-    return [c.given for c in conditions if c.given is not None]
-
-
 def _condition(position: int, values: list[Any], codec: Codec) -> Condition:
     column, kind = codec.columns[position], codec.schema.field(position).type
     where = f"generate.conditions.{escaped(column.name)}"

@@ -1,7 +1,8 @@
 """Writes the twin: parts drawn by Spark tasks, counted, hashed and published in one rename; what is missing is resumed.
 
-Only manifest rows come back to the driver. With `replace_copies`, rows that equal a training row are found on the
-staged parts, redrawn with the next attempt, and their parts written once more before publishing.
+Only manifest rows come back to the driver. Rows that break a rule are found on the staged parts and drawn again: in
+round r each gets 2^(r-1) more attempts, the first that keeps the rules of single rows is taken, and the parts that hold
+such rows are written once more.
 """
 
 from __future__ import annotations
@@ -9,43 +10,41 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from twinlake.core.errors import DataError, ModelError
+from twinlake.core.errors import DataError, ModelError, in_quotes
 from twinlake.core.progress import Progress
-from twinlake.core.seeds import mix
-from twinlake.generate.blocks import Job, kernel_id, make_part, part_count
-from twinlake.models.codec import Codec
+from twinlake.generate.blocks import Job, Maker, blocks_per_part, kernel_id, make_part, part_count
+from twinlake.generate.rules import COPY, ROW, Rule, broken, check_rules
+from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.store import load_model
-from twinlake.profile.partials import as_text, is_opaque, text_hashes
 from twinlake.tables.parts import (
     MANIFEST,
-    Part,
     drop_part,
     file_hash,
     finished_parts,
     is_whole,
+    part_files,
     publish,
     publish_staged,
     read_manifest,
-    read_part,
+    renamed,
     run_tasks,
+    spark_schema,
     write_text,
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 MAX_ROUNDS = 10
-REDRAW = "redraw.npz"
 
 
 def write_rows(
@@ -55,16 +54,19 @@ def write_rows(
     out: Path,
     partitions: int | None,
     progress: Progress,
+    rules: Sequence[Rule] = (),
     train: Path | None = None,
+    people: int = 1,
     strict_kernel: bool = False,
 ) -> dict[str, Any]:
-    """Publishes `job.rows` rows in `out`; returns facts for run.json. `train` (protected parts) asks for copies to be
-    replaced.
+    """Publishes `job.rows` rows in `out`; returns facts for run.json.
 
-    Errors: ModelError (kernels differ under `strict_kernel`), DataError (copies that can't be replaced), CommitError.
+    Every row keeps `rules`; `train`: the protected parts that rules look rows up in; combinations held by fewer than
+    `people` of them do not count. Errors: ModelError (kernels differ under `strict_kernel`), ConfigError (a rule that
+    the table has no columns for), DataError (a rule that too many rows break), CommitError.
     """
     parts = part_count(job.rows)
-    identity = job_identity(job, train)
+    identity = job_identity(job, rules, train)
     for folder in (out, staging):  # an earlier run may have died after the last part, or after publishing
         if is_whole(folder, identity):
             progress.say("resuming: every part is there already")
@@ -73,12 +75,12 @@ def write_rows(
             shutil.rmtree(staging, ignore_errors=True)
             return _facts(read_manifest(out))
     _start_over_if_changed(staging, identity)
-    _forget_redraws(staging)
+    _forget_redraws(staging, job)
     done = finished_parts(staging)
     if done:
         progress.say(f"resuming: {len(done)} of {parts} parts are there already")
     _make(spark, job, staging, [n for n in range(parts) if n not in done], partitions, progress)
-    replaced = _replace_copies(spark, job, staging, train, partitions, progress) if train is not None else 0
+    redrawn = _settle(spark, job, staging, rules, train, people, partitions, progress) if rules else {}
     kernels = sorted({p.facts["kernel"] for p in finished_parts(staging).values()})
     if strict_kernel and len(kernels) > 1:
         raise ModelError(
@@ -91,9 +93,10 @@ def write_rows(
         "seed": job.seed,
         "conditions": sorted(job.conditions),
         "kernels": kernels,
-        "copies_replaced": replaced,
+        "redrawn": redrawn,
     }
     publish(staging, out, parts, facts)
+    shutil.rmtree(_redraws(staging), ignore_errors=True)
     return _facts(read_manifest(out))
 
 
@@ -101,15 +104,15 @@ def _facts(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "rows": manifest["rows"],
         "parts": len(manifest["parts"]),
-        **{k: manifest[k] for k in ("copies_replaced", "kernels")},
+        **{k: manifest[k] for k in ("redrawn", "kernels")},
     }
 
 
-def job_identity(job: Job, train: Path | None = None) -> str:
-    """A hash of all that decides the rows: model, seed, rows, conditions, kernel, and the table whose copies are
-    replaced."""
-    copies_of = file_hash(train / MANIFEST) if train is not None else None
-    plain = json.dumps([asdict(replace(job, model="", redraw=None)), kernel_id(), copies_of], sort_keys=True, default=str)
+def job_identity(job: Job, rules: Sequence[Rule] = (), train: Path | None = None) -> str:
+    """A hash of all that decides the rows: model, seed, rows, steering, kernel, rules, and the table that rules look at."""
+    looked_up = file_hash(train / MANIFEST) if train is not None and rules else None
+    kept = [asdict(rule) for rule in rules]
+    plain = json.dumps([asdict(replace(job, model="", redraw=None)), kernel_id(), kept, looked_up], sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
@@ -118,19 +121,9 @@ def _start_over_if_changed(staging: Path, identity: str) -> None:
     file = staging / "job.txt"
     if not file.is_file() or file.read_text() != identity:
         shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(_redraws(staging), ignore_errors=True)
         staging.mkdir(parents=True)
         write_text(file, identity)
-
-
-def _forget_redraws(staging: Path) -> None:
-    """Parts that an earlier run was redrawing are drawn again from the start: which attempt their rows are of is not
-    kept."""
-    file = staging / REDRAW
-    if file.is_file():
-        rows = np.load(file, allow_pickle=False)["rows"]
-        for number in {p.part for p in finished_parts(staging).values() if _holds(p, rows)}:
-            drop_part(staging, number)
-        file.unlink()
 
 
 def _make(spark: SparkSession, job: Job, staging: Path, numbers: list[int], partitions: int | None, progress: Progress) -> None:
@@ -140,83 +133,108 @@ def _make(spark: SparkSession, job: Job, staging: Path, numbers: list[int], part
         run_tasks(spark, numbers, partitions, partial(make_part, job=job, staging=str(staging)))
 
 
-# -- copies of training rows -------------------------------------------------------------------------------------------
+# -- rows that break a rule --------------------------------------------------------------------------------------------
 
 
-def _replace_copies(
-    spark: SparkSession, job: Job, staging: Path, train: Path, partitions: int | None, progress: Progress
-) -> int:
-    """Redraws rows that equal a training row in all modelled columns until none does; returns how many there were."""
-    codec, _, _ = load_model(job.model, job.digest)
-    attempts: dict[int, int] = {}
-    for round_ in range(1, MAX_ROUNDS + 2):
-        copies = _find_copies(spark, codec, staging, train)
-        if not len(copies):
-            break
-        if round_ > MAX_ROUNDS:
-            raise DataError(
-                f"generate.replace_copies: {len(copies)} of {job.rows} rows still equal a training row "
-                f"after {MAX_ROUNDS} redraws; "
-                "the table has few different rows, so most are no one's in particular: turn replace_copies off"
-            )
-        progress.say(f"redrawing {len(copies)} rows that equal a training row (round {round_})")
-        attempts |= dict.fromkeys(copies.tolist(), round_)
-        temporary = staging / ".redraw.tmp.npz"
-        np.savez(temporary, rows=np.array(list(attempts)), attempts=np.array(list(attempts.values())))
-        temporary.replace(staging / REDRAW)
-        again = sorted({p.part for p in finished_parts(staging).values() if _holds(p, copies)})
-        for number in again:
-            drop_part(staging, number)
-        _make(spark, replace(job, redraw=str(staging / REDRAW)), staging, again, partitions, progress)
-    return len(attempts)
-
-
-def _holds(part: Part, rows: npt.NDArray[np.int64]) -> bool:
-    first = part.facts["first_row"]
-    return bool(((rows >= first) & (rows < first + part.rows)).any())
-
-
-def _find_copies(spark: SparkSession, codec: Codec, staging: Path, train: Path) -> npt.NDArray[np.int64]:
-    """Row ids whose modelled columns equal those of a training row (by a 64-bit hash), joined on executors."""
+def _settle(
+    spark: SparkSession,
+    job: Job,
+    staging: Path,
+    rules: Sequence[Rule],
+    train: Path | None,
+    people: int,
+    partitions: int | None,
+    progress: Progress,
+) -> dict[str, int]:
+    """Draws rows again until none breaks a rule; returns by rule how many rows were found to break it."""
     from pyspark.sql import functions as F
 
-    modelled = [i for i, c in enumerate(codec.columns) if c.coarse]
-    if not modelled:
-        return np.empty(0, np.int64)
-    twin = {str(staging / p.file): p.facts["first_row"] for p in finished_parts(staging).values()}
-    real = {str(train / p["file"]): 0 for p in read_manifest(train)["parts"]}
-    hashed = [
-        spark.range(0, len(files), 1, len(files)).mapInArrow(
-            partial(_hash_parts, files=list(files.items()), columns=modelled), "hash bigint, row bigint"
-        )
-        for files in (twin, real)
-    ]
-    found = hashed[0].join(hashed[1].select("hash").distinct(), "hash", "left_semi").select(F.col("row")).toArrow()
-    return np.sort(found.column(0).to_numpy())
+    schema = spark_schema(load_model(job.model, job.digest)[0].schema.metadata)
+    real = spark.read.schema(schema).parquet(*part_files(train)) if train is not None else None
+    check_rules(rules, spark.createDataFrame([], schema))
+    folder, total = _redraws(staging), dict.fromkeys((r.text for r in rules), 0)
+    for round_ in range(1, MAX_ROUNDS + 2):
+        found = folder / f"broken-{round_:02d}"
+        broken(_staged(spark, job, staging, schema), rules, real, people).write.mode("overwrite").parquet(str(found))
+        breaking = spark.read.parquet(str(found))
+        counts = {rules[row["rule"]].text: row["count"] for row in breaking.groupBy("rule").count().collect()}
+        if not counts:
+            break
+        if round_ > MAX_ROUNDS:
+            raise DataError(_hopeless(counts, job.rows))
+        total = {text: before + counts.get(text, 0) for text, before in total.items()}
+        what = ", ".join(f"{n:,} break {in_quotes(text)}" for text, n in counts.items())
+        progress.say(f"drawing rows again, round {round_}: {what}")
+        rows, tries = breaking.select(ROW).distinct(), 2 ** (round_ - 1)
+        attempts = rows.withColumn("attempt", F.lit(tries).cast("bigint"))
+        if tries > 1:  # else there is nothing to choose from
+            made = _candidates(rows, job, tries, schema)
+            wrong = broken(made, rules, real, people, sets=False)
+            kept = made.select(ROW, "attempt").join(wrong, [ROW, "attempt"], "left_anti").groupBy(ROW).agg(F.min("attempt"))
+            attempts = attempts.join(kept, ROW, "left").select(ROW, F.coalesce("min(attempt)", "attempt").alias("attempt"))
+        attempts.withColumnRenamed(ROW, "row").write.mode("overwrite").parquet(str(folder / "attempts" / f"round-{round_:02d}"))
+        size = blocks_per_part(job.rows) * BLOCK_ROWS
+        again = sorted(r["part"] for r in rows.select(F.expr(f"{ROW} div {size}").alias("part")).distinct().collect())
+        write_text(folder / f"parts-{round_:02d}.json", json.dumps(again))
+        for number in again:
+            drop_part(staging, number)
+        _make(spark, replace(job, redraw=str(folder / "attempts")), staging, again, partitions, progress)
+    return total
 
 
-def _hash_parts(
-    batches: Iterable[pa.RecordBatch], files: list[tuple[str, int]], columns: list[int]
-) -> Iterator[pa.RecordBatch]:
+def _staged(spark: SparkSession, job: Job, staging: Path, schema: Any) -> DataFrame:
+    """The rows of the staged parts and their row ids (ROW)."""
+    from pyspark.sql import functions as F
+
+    files = [str(staging / p.file) for p in finished_parts(staging).values()]
+    size = blocks_per_part(job.rows) * BLOCK_ROWS
+    part = F.regexp_extract(F.col("_metadata.file_name"), r"^part-(\d+)-", 1).cast("bigint")
+    rows = spark.read.schema(schema).parquet(*files)
+    return rows.withColumn(ROW, part * size + F.col("_metadata.row_index"))
+
+
+def _candidates(rows: DataFrame, job: Job, tries: int, schema: Any) -> DataFrame:
+    """`tries` more attempts of each of `rows`: ROW, attempt and the twin's columns."""
+    from pyspark.sql.types import LongType, StructField, StructType
+
+    own = [StructField(ROW, LongType()), StructField("attempt", LongType())]
+    out = rows.mapInArrow(partial(_attempts, job=job, tries=tries), StructType([*own, *renamed(schema).fields]))
+    return out.toDF(ROW, "attempt", *schema.fieldNames())
+
+
+def _attempts(batches: Iterable[pa.RecordBatch], job: Job, tries: int) -> Iterator[pa.RecordBatch]:
+    maker = Maker.of(job)
+    names = [ROW, "attempt", *(f"c{i}" for i in range(len(maker.codec.columns)))]
     for batch in batches:
-        for number in batch.column(0).to_pylist():
-            file, row = files[number]
-            for rows in read_part(file):
-                ids = np.arange(row, row + rows.num_rows)
-                row += rows.num_rows
-                yield pa.RecordBatch.from_arrays(
-                    [pa.array(row_hashes(rows, columns).view(np.int64)), pa.array(ids)], names=["hash", "row"]
-                )
+        ids = np.sort(batch.column(0).to_numpy()).astype(np.uint64)
+        for start in range(0, len(ids), BLOCK_ROWS):
+            some = ids[start : start + BLOCK_ROWS]
+            for attempt in range(tries, 2 * tries):
+                attempts = np.full(len(some), attempt, np.int64)
+                made = maker.decode(*maker.rows(some, attempts), some)
+                own = [pa.array(some.astype(np.int64)), pa.array(attempts)]
+                yield pa.RecordBatch.from_arrays([*own, *made.columns], names=names)
 
 
-def row_hashes(rows: pa.RecordBatch, columns: list[int]) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of the values of `columns` of each row; null differs from every text."""
-    out = np.zeros(rows.num_rows, np.uint64)
-    for position in columns:
-        array = rows.column(position)
-        if is_opaque(array.type):
-            continue
-        hashed: npt.NDArray[np.uint64] = text_hashes(as_text(array)) | np.uint64(2)
-        hashed[array.is_null().to_numpy(zero_copy_only=False)] = 1
-        out = mix(out ^ hashed, position)
-    return out
+def _redraws(staging: Path) -> Path:
+    """Beside the parts: which rows broke rules, and which attempt each row is of."""
+    return staging.with_name(f"{staging.name}-redraws")
+
+
+def _forget_redraws(staging: Path, job: Job) -> None:
+    """Parts that an earlier run was redrawing are drawn from the start: which attempt their rows are of is not known."""
+    for file in sorted(_redraws(staging).glob("parts-*.json")):
+        for number in json.loads(file.read_text()):
+            drop_part(staging, number)
+    shutil.rmtree(_redraws(staging), ignore_errors=True)
+
+
+def _hopeless(counts: Mapping[str, int], rows: int) -> str:
+    text = max(counts, key=lambda t: counts[t])
+    told = f"{counts[text]:,} of {rows:,} rows still break {in_quotes(text)} after {2**MAX_ROUNDS - 1} redraws; "
+    if text == COPY:
+        return (
+            f"generate.replace_copies: {told}the table has few different rows, so most are no one's in particular: "
+            "turn replace_copies off"
+        )
+    return f"generate.rules: {told}the model hardly makes such rows: use generate.conditions, or loosen the rule"

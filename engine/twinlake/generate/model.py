@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import html
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinlake.core.errors import ConfigError, ModelError, UserError, escaped
+from twinlake.core.config import load_config
+from twinlake.core.errors import ConfigError, UserError, escaped
+from twinlake.generate.balance import Balance, balanced, count_groups
 from twinlake.generate.blocks import Job, block_count, lazy_rows
-from twinlake.generate.conditions import read_conditions
+from twinlake.generate.complete import complete
+from twinlake.generate.steering import Group, read_steering
+from twinlake.models.sampler import Style
 from twinlake.models.store import check_model, load_model
+from twinlake.tables.parts import renamed, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 
 
 @dataclass(frozen=True)
@@ -49,25 +51,68 @@ class Model:
     def generate(
         self,
         spark: SparkSession,
-        rows: int,
-        conditions: Mapping[str, Any] | None = None,
+        rows: int | None = None,
+        conditions: Mapping[str, Any] | DataFrame | None = None,
         seed: int = 7,
         partitions: int | None = None,
+        balance: Balance | Mapping[str, Any] | Sequence[str] | None = None,
+        real: DataFrame | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
 
-        `conditions` fix columns: {"sex": "Female", "age": {"min": 20, "max": 30}, "notes": None}. Validity holds by
-        construction; rules, filters and the manifest belong to `twinlake generate`. Changes no setting of the session.
+        `conditions` fix columns: {"sex": "Female", "age": {"min": 20, "max": 30}, "notes": None}; or a DataFrame of seed
+        rows, each of which is completed (`rows` and `balance` are left out then; columns that the model does
+        not know are carried through). `balance`: columns whose values get equal shares, or {"columns": ["income"],
+        "shares": {">50K": 0.5}, "mode": "replace"}; counted in `real`, the rows given to fit, unless the shares sum to 1.
+        Mode additive gives the rows that top `real` up, so `rows` is left out.
+        Validity holds by construction; rules, filters and the manifest belong to `twinlake generate`. Changes no setting
+        of the session. Errors: ConfigError.
         """
-        if rows < 0:
+        style = Style(temperature, top_p)
+        if not 0 < temperature <= 10 or not 0 < top_p <= 1:
+            raise ConfigError(f"temperature must be in (0, 10] and top_p in (0, 1], got {temperature} and {top_p}")
+        if not isinstance(conditions, Mapping | None):
+            if rows is not None or balance is not None or not hasattr(conditions, "sparkSession"):
+                raise ConfigError("conditions must be a dict, or a DataFrame of seed rows; then rows and balance are left out")
+            return complete(
+                conditions, Job(str(self.path), self.digest, 0, seed, {}, (), style), impute=False, partitions=partitions or 16
+            )
+        groups = self._groups(balance, rows, real) if balance is not None else ()
+        rows = sum(group.rows for group in groups) if groups else rows
+        if rows is None or rows < 0:
             raise ConfigError(f"rows must be 0 or more, got {rows}")
         codec, _, _ = load_model(str(self.path), self.digest)
-        read_conditions(conditions or {}, codec)
+        read_steering(conditions or {}, groups, seed, codec)
         blocks = block_count(rows)
-        job = Job(str(self.path), self.digest, rows, seed, dict(conditions or {}))
+        job = Job(str(self.path), self.digest, rows, seed, dict(conditions or {}), groups, style)
         plan = spark.range(0, blocks, 1, max(1, min(partitions or max(1, blocks // 8), blocks or 1)))
         schema = spark_schema(codec.schema.metadata)
         return plan.mapInArrow(lazy_rows(job), renamed(schema)).toDF(*schema.fieldNames())
+
+    def impute(self, df: DataFrame, seed: int = 7, partitions: int = 16) -> DataFrame:
+        """`df` with every null of a column that the model knows drawn given the rest of its row; lazy.
+
+        Columns that `df` lacks are added at its end, those that the model does not know are carried through; a cell that
+        has a value keeps it. Errors: ConfigError for a column of another type.
+        """
+        return complete(df, Job(str(self.path), self.digest, 0, seed, {}), True, partitions)
+
+    def _groups(
+        self, balance: Balance | Mapping[str, Any] | Sequence[str], rows: int | None, real: DataFrame | None
+    ) -> tuple[Group, ...]:
+        if not isinstance(balance, Balance):
+            section = load_config(base={"generate": {"balance": balance}}).generate.balance
+            balance = Balance(tuple(section.columns), section.mode, section.shares)
+        if balance.mode == "additive" and (rows is not None or real is None):
+            raise ConfigError(
+                "balance of mode additive needs real=, the rows given to fit, and gives the number of rows itself"
+            )
+        if real is None and balance.shares is None:
+            raise ConfigError("balance without shares needs real=, the rows given to fit: their groups get equal shares")
+        counts, _ = count_groups(real, balance.columns, 1) if real is not None else ([], 0)
+        return balanced(balance, counts, rows)
 
     def save(self, path: str | Path) -> None:
         """Copies the model folder to `path`, which must not exist. Errors: UserError."""
@@ -91,19 +136,3 @@ class Model:
             + "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
             + "</table>"
         )
-
-
-def spark_schema(metadata: Mapping[bytes, bytes] | None) -> Any:
-    """The Spark schema that the protected parts carry. Errors: ModelError when there is none."""
-    from pyspark.sql.types import StructType
-
-    if not metadata or SPARK_SCHEMA not in metadata:
-        raise ModelError("the model's codec carries no Spark schema; train it again")
-    return StructType.fromJson(json.loads(metadata[SPARK_SCHEMA]))
-
-
-def renamed(schema: Any) -> Any:
-    """`schema` with the names c0, c1, ...: mapInArrow refuses some legal names."""
-    from pyspark.sql.types import StructField, StructType
-
-    return StructType([StructField(f"c{i}", f.dataType, f.nullable, f.metadata) for i, f in enumerate(schema.fields)])

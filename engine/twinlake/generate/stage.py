@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinlake.core.config import Config
-from twinlake.core.errors import CommitError
+from twinlake.core.errors import CommitError, ConfigError, in_quotes, nearest
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
+from twinlake.generate.augment import FLAG, write_augmented
+from twinlake.generate.balance import Balance, balanced, count_groups
 from twinlake.generate.blocks import Job
-from twinlake.generate.conditions import read_conditions
 from twinlake.generate.generate import write_rows
+from twinlake.generate.rules import check_rules, read_rules
+from twinlake.generate.steering import Group, read_steering
+from twinlake.models.sampler import Style
 from twinlake.models.store import check_model, load_model
 from twinlake.tables.names import parse_table_name, quoted
 from twinlake.tables.parts import part_files
@@ -18,20 +22,38 @@ from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.source import spark_errors
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def check_steering(config: Config, source: DataFrame) -> None:
+    """Refuses, before any work, conditions, balance and rules that name what the table has not. Errors: ConfigError."""
+    wanted = config.generate
+    for where, names in (("conditions", wanted.conditions), ("balance.columns", wanted.balance.columns)):
+        for name in names:
+            if name not in source.columns:
+                raise ConfigError(f"generate.{where}: no column {in_quotes(name)}{nearest(name, source.columns)}")
+    if wanted.balance.mode == "additive" and wanted.balance.columns and wanted.rows != "source":
+        raise ConfigError("generate.rows: with balance.mode additive the number of rows follows from the balance; leave it out")
+    if wanted.augment and FLAG in {name.lower() for name in source.columns}:
+        raise ConfigError(f"generate.augment: the table has a column {FLAG} already; leave it out by source.columns")
+    check_rules(read_rules(wanted.rules), source)
 
 
 def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> str:
     """Publishes the twin of a run; returns a line about it.
 
-    Errors: ConfigError (conditions), CommitError, ModelError.
+    Errors: ConfigError (conditions, balance, rules), DataError (rules), CommitError, ModelError.
     """
     wanted, state = config.generate, folder.state()
     digest = check_model(folder.model)
     codec, _, _ = load_model(str(folder.model), digest)
-    read_conditions(wanted.conditions, codec)
-    rows = state["source_rows"] if wanted.rows == "source" else wanted.rows
-    job = Job(str(folder.model), digest, rows, derive(config.run.seed, "generate"), wanted.conditions, state["holdout_rows"])
+    seed = derive(config.run.seed, "generate")
+    groups = _groups(spark, folder, config, progress)
+    rows = sum(g.rows for g in groups) or (state["source_rows"] if wanted.rows == "source" else wanted.rows)
+    read_steering(wanted.conditions, groups, seed, codec)
+    style = Style(wanted.temperature, wanted.top_p)
+    job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
+    rules = read_rules(wanted.rules, [c.name for c in codec.columns if c.coarse] if wanted.replace_copies else ())
     facts = write_rows(
         spark,
         job,
@@ -39,19 +61,41 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         folder.synthetic,
         wanted.partitions,
         progress,
-        folder.protected if wanted.replace_copies else None,
+        rules,
+        folder.protected if any(rule.kind in ("copy", "combination") for rule in rules) else None,
+        config.privacy.min_people,
         wanted.strict_kernel,
     )
     folder.update(synthetic=facts)
     _write_output(spark, folder, config)
+    if wanted.augment:
+        progress.say(write_augmented(spark, folder))
     if len(facts["kernels"]) > 1:
         progress.say(
             "executors have different processors or libraries: "
             "another run gives these very rows only where each part is made by the same kind"
         )
-    replaced = f", {facts['copies_replaced']:,} copies redrawn" if wanted.replace_copies else ""
+    redrawn = f", {sum(facts['redrawn'].values()):,} redrawn by rules" if rules else ""
     parts = f"{facts['parts']} parts" if facts["parts"] > 1 else "one part"
-    return f"{facts['rows']:,} rows in {parts}{replaced}"
+    return f"{facts['rows']:,} rows in {parts}{redrawn}"
+
+
+def _groups(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> tuple[Group, ...]:
+    wanted = config.generate.balance
+    if not wanted.columns:
+        return ()
+    balance = Balance(tuple(wanted.columns), wanted.mode, wanted.shares)
+    counts, rare = count_groups(_protected(spark, folder), balance.columns, config.privacy.min_people)
+    if rare:
+        progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
+    rows: int | None = None
+    if balance.mode == "replace":
+        rows = folder.state()["source_rows"] if config.generate.rows == "source" else config.generate.rows
+    return balanced(balance, counts, rows)
+
+
+def _protected(spark: SparkSession, folder: RunFolder) -> DataFrame:
+    return spark.read.parquet(*part_files(folder.protected))
 
 
 def _write_output(spark: SparkSession, folder: RunFolder, config: Config) -> None:

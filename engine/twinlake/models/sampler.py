@@ -26,7 +26,7 @@ BLOCK_ROWS = 4_096
 class Given:
     """A condition on one column: the share that may be drawn of each value of its first token, float64 [V0], and of each
     pair with its second one, float64 [V0, V1]. 0 is never drawn; what lies between (a bin that a range cuts) is drawn as
-    much less often."""
+    much less often. Where groups of rows have conditions of their own, both have a first axis more: [G, V0], [G, V0, V1]."""
 
     column: int
     first: npt.NDArray[np.float64]
@@ -34,8 +34,28 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Cells that rows have already: their `tokens`, uint16 [rows, S], and which of them count, bool [rows, S]."""
+
+    tokens: Tokens
+    mask: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How boldly values are drawn: logits are divided by `temperature`; of the likeliest values as many as reach the share
+    `top_p` may be drawn (Holtzman et al., "The curious case of neural text degeneration", ICLR 2020)."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+PLAIN = Style()
+
+
+@dataclass(frozen=True)
 class _Target:
-    """One token: its folded table and head."""
+    """One token: its folded table (its last row is zero: a parent that is not known) and head."""
 
     parents: list[int]
     starts: list[int]
@@ -81,6 +101,7 @@ class TabularSampler:
                 start += sizes[parent]
             named = [[weights[f"blocks.{3 * b + i}"][t] for i in range(3)] for b in range(blocks)]
             layers = [(a, b, c) for a, b, c in named]
+            tables.append(torch.zeros(1, weights["into"].shape[2]))
             targets.append(_Target(parents, starts, torch.cat(tables), weights["into_bias"][t, 0], layers, heads[t], biases[t]))
         calibration = (
             [weights["calibration"][offsets[t] : offsets[t + 1]] for t in range(len(sizes))]
@@ -90,49 +111,105 @@ class TabularSampler:
         return cls(sizes, tuple(map(tuple, facts["slots"])), facts["order"], targets, calibration)
 
     def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
-        """Tokens of a whole block, uint16 [rows, S]; `given` columns come first in the order and take allowed values only."""
-        uniforms = torch.from_numpy(generator(seed, block, attempt).random((len(self.sizes), rows), dtype=np.float32)).clamp_(
-            max=1.0 - 1e-6
-        )
-        values = torch.zeros((len(self.sizes), rows), dtype=torch.int64)
+        """Tokens of a whole block, uint16 [rows, S]; see `draw_rows`."""
+        return self.draw_rows(generator(seed, block, attempt).random((len(self.sizes), rows), dtype=np.float32), given)
+
+    def draw_rows(
+        self,
+        uniforms: npt.NDArray[np.float32],
+        given: Sequence[Given] = (),
+        groups: npt.NDArray[np.int64] | None = None,
+        known: Known | None = None,
+        style: Style = PLAIN,
+    ) -> Tokens:
+        """Tokens, uint16 [rows, S], of `uniforms` [S, rows] in [0, 1).
+
+        Columns that are known in all rows come first, then `given` ones, which take allowed values only (`groups` [rows]:
+        which of a Given's groups a row is in); what is known in some rows is seen by all draws of those rows.
+        """
+        drawn = torch.from_numpy(uniforms).clamp(max=1.0 - 1e-6)
+        state = _State.of(len(self.sizes), drawn.shape[1], known)
         first = [g.column for g in given]
         order = first + [c for c in self.order if c not in first]
         wanted = {self.slots[g.column][0]: _log(g.first) for g in given}
         wanted |= {self.slots[g.column][1]: _log(g.second) for g in given if g.second is not None}
-        seen: list[int] = []
+        row_groups = None if groups is None else torch.from_numpy(groups)
+        calibrated = self.calibration is not None and not given and known is None and style == PLAIN
         with torch.inference_mode():
             for column in order:
-                for token in self.slots[column]:
+                for place, token in enumerate(self.slots[column]):
+                    if token in state.seen:
+                        continue
                     shares = wanted.get(token)
-                    if shares is not None and shares.dim() == 2:  # of the second token, given the first
-                        shares = shares[values[self.slots[column][0]]]
-                    values[token] = self._draw_token(token, seen, values, uniforms[token], shares, not given)
-                    seen.append(token)
-        return values.T.to(torch.uint16).numpy()
+                    if shares is not None:
+                        by = [] if shares.dim() == 1 + place or row_groups is None else [row_groups]
+                        by += [state.values[self.slots[column][0]]] if place else []
+                        shares = shares[tuple(by)] if by else shares
+                    state.put(token, self._draw_token(token, state, drawn[token], shares, calibrated, style))
+        return state.values.T.to(torch.uint16).numpy()
 
     def _draw_token(
-        self, token: int, seen: list[int], values: Tensor, uniform: Tensor, shares: Tensor | None, calibrated: bool
+        self, token: int, state: _State, uniform: Tensor, shares: Tensor | None, calibrated: bool, style: Style
     ) -> Tensor:
         if shares is not None and shares.dim() == 1 and int(shares.isfinite().sum()) == 1:
-            return torch.full_like(values[token], int(shares.argmax()))
+            return torch.full_like(state.values[token], int(shares.argmax()))
         target = self.targets[token]
-        visible = [(p, s) for p, s in zip(target.parents, target.starts, strict=True) if p in seen]
-        if visible:
-            ids = torch.stack([values[p] + s for p, s in visible], dim=1)
-            h = torch.nn.functional.embedding_bag(ids, target.table, mode="sum").add_(target.bias).relu_()
+        ids = [
+            state.values[p] + s if p in state.seen else torch.where(state.partly[p], state.values[p] + s, len(target.table) - 1)
+            for p, s in zip(target.parents, target.starts, strict=True)
+            if p in state.seen or (p in state.partly and p != token)
+        ]
+        if ids:
+            h = torch.nn.functional.embedding_bag(torch.stack(ids, dim=1), target.table, mode="sum")
+            h = h.add_(target.bias).relu_()
         else:  # nothing is known yet: one row serves all
             h = target.bias.relu()[None, :]
         for first, bias, second in target.blocks:
             h = torch.addmm(h, torch.addmm(bias, h, first).relu_(), second)
-        bias = target.head_bias if self.calibration is None or not calibrated else target.head_bias + self.calibration[token]
+        bias = target.head_bias + self.calibration[token] if calibrated and self.calibration else target.head_bias
         logits = torch.addmm(bias, h, target.head)
+        if style.temperature != 1.0:
+            logits /= style.temperature
         if shares is not None:
             logits = logits + shares
         logits -= logits.amax(1, keepdim=True)
-        cumulative = logits.exp_().cumsum(1)
+        weights = logits.exp_()
+        cumulative = (weights if style.top_p == 1.0 else _likeliest(weights, style.top_p)).cumsum(1)
         if len(cumulative) == 1:
             cumulative = cumulative.expand(len(uniform), -1).contiguous()
         return torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
+
+
+@dataclass
+class _State:
+    """Token values so far, int64 [S, rows]; the tokens `seen` in all rows; of those known in some rows, which rows."""
+
+    values: Tensor
+    seen: set[int]
+    partly: dict[int, Tensor]
+
+    @classmethod
+    def of(cls, tokens: int, rows: int, known: Known | None) -> _State:
+        if known is None:
+            return cls(torch.zeros((tokens, rows), dtype=torch.int64), set(), {})
+        values = torch.from_numpy(np.ascontiguousarray(np.where(known.mask, known.tokens, 0).T.astype(np.int64)))
+        every, some = known.mask.all(axis=0), known.mask.any(axis=0)
+        partly = {t: torch.from_numpy(np.ascontiguousarray(known.mask[:, t])) for t in np.flatnonzero(some & ~every).tolist()}
+        return cls(values, set(np.flatnonzero(every).tolist()), partly)
+
+    def put(self, token: int, drawn: Tensor) -> None:
+        """Takes what was drawn where it was not known."""
+        mask = self.partly.get(token)
+        self.values[token] = drawn if mask is None else torch.where(mask, self.values[token], drawn)
+        self.seen.add(token)
+
+
+def _likeliest(weights: Tensor, top_p: float) -> Tensor:
+    """`weights` [rows, V], 0 for those outside the smallest set of the largest that holds the share `top_p`."""
+    largest, places = weights.sort(dim=1, descending=True)
+    before = largest.cumsum(1) - largest
+    kept = torch.where(before < top_p * largest.sum(1, keepdim=True), largest, 0.0)
+    return torch.zeros_like(weights).scatter_(1, places, kept)
 
 
 def _log(shares: npt.NDArray[np.float64]) -> Tensor:

@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +41,7 @@ MANIFEST = "_manifest.json"  # Spark, pyarrow and pandas read the folder as one 
 MODEL_MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
 ROW_DDL = "row string"
+SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,22 @@ def read_part(file: str, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
     """The rows of a part in batches."""
     with pq.ParquetFile(file) as parquet:
         yield from parquet.iter_batches(batch_size=batch_rows)
+
+
+def spark_schema(metadata: Mapping[bytes, bytes] | None) -> Any:
+    """The Spark schema that the metadata of a part's Arrow schema carries. Errors: DataError when there is none."""
+    from pyspark.sql.types import StructType
+
+    if not metadata or SPARK_SCHEMA not in metadata:
+        raise DataError("the Arrow schema carries no Spark schema; it is not of a part that twinlake wrote")
+    return StructType.fromJson(json.loads(metadata[SPARK_SCHEMA]))
+
+
+def renamed(schema: Any) -> Any:
+    """A Spark schema with the names c0, c1, ...: mapInArrow refuses some legal names."""
+    from pyspark.sql.types import StructField, StructType
+
+    return StructType([StructField(f"c{i}", f.dataType, f.nullable, f.metadata) for i, f in enumerate(schema.fields)])
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from twinlake.core.errors import KeyReferenceError, escaped
 from twinlake.core.keys import Keyring, ephemeral_keyring, resolve_keys
 from twinlake.core.progress import Progress
-from twinlake.tables.parts import PartWriter, file_hash, publish
+from twinlake.tables.parts import SPARK_SCHEMA, PartWriter, file_hash, publish
 from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.split import HOLDOUT, Split, part_count, with_row_keys
 from twinlake.transform.apply import apply_plan
@@ -30,7 +30,6 @@ from twinlake.transform.transforms.base import Faker
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-SPARK_SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 WRITTEN_DDL = "part int, train bigint, holdout bigint"
 
 

@@ -7,14 +7,13 @@ hashed, redacted or shifted stays as it is.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from twinlake.core.errors import CommitError, ConfigError, DataError, KeyReferenceError, PolicyError, escaped, nearest
+from twinlake.core.errors import ConfigError, DataError, KeyReferenceError, PolicyError, escaped, nearest
 from twinlake.core.keys import Keyring, resolve_keys
+from twinlake.tables.new_folder import check_new_folder, write_new_folder
 from twinlake.transform.apply import Step, batch_function
 from twinlake.transform.columns import ColumnPlan
 from twinlake.transform.plan import Plan
@@ -118,7 +117,7 @@ def restore_run(
     if not references:
         raise KeyReferenceError("restoring needs the key that encrypted; add its reference, such as keys.pseudonyms: env:NAME")
     keys = resolve_keys(references)
-    _check_out(run_dir, out)
+    check_new_folder(out, apart_from=run_dir)
     from twinlake.tables.parts import part_files, verify_folder
     from twinlake.tables.session import open_session, stop_session
     from twinlake.tables.source import spark_errors
@@ -132,38 +131,11 @@ def restore_run(
     try:
         with spark_errors("restore"):
             restored = restore_plan(own.read.parquet(*part_files(run_dir / "protected")), plan, keys)
-            _write(restored, out)
+            write_new_folder(restored, out)
             rows = int(own.read.parquet(str(out)).count())
     finally:
         stop_session(own)
     return rows, [column.name for column in plan.kept if reversible(column)]
-
-
-def _write(restored: DataFrame, out: Path) -> None:
-    """The rows as Parquet in `out`, which others can't look into, not even while it is written."""
-    staging = out.with_name(f".{out.name}.restoring")
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(mode=0o700)
-    except OSError as error:
-        raise CommitError(f"can't write {escaped(str(out))}: {error.strerror}; choose another folder") from None
-    try:
-        restored.write.parquet(str(staging / "rows"))
-        os.chmod(staging / "rows", 0o700)
-        (staging / "rows").rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _check_out(run_dir: Path, out: Path) -> None:
-    if out.exists():
-        raise ConfigError(f"--out {escaped(str(out))} exists already; give a folder that does not")
-    if out.resolve().is_relative_to(run_dir.resolve()):
-        raise ConfigError(
-            f"--out {escaped(str(out))} is inside the run folder, whose protected rows may be shared; choose another"
-        )
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {escaped(str(out))}: there is no folder {escaped(str(out.parent))}; make it first")
 
 
 def _check_keys(needed: Mapping[str, set[str]], keys: Keyring) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches
+from twinlake.classify.detector import Detector, Keys, Mask, is_in, matches, phrases
 from twinlake.classify.detectors.names import WORDS
 from twinlake.classify.fakes import Ints, digits, draw, joined, pick
 from twinlake.classify.features import DIGIT, MARKS, Gate
@@ -243,38 +243,10 @@ PLACES = (
     Detector(
         "STREET_ADDRESS",
         match_street,
-        (
-            "address",
-            "street",
-            "street address",
-            "address line",
-            "addr",
-            "street name",
-            "home address",
-            "adresse",
-            "strasse",
-            "anschrift",
-            "hausnummer",
-            "rue",
-            "direccion",
-            "calle",
-            "domicilio",
-            "indirizzo",
-            "endereco",
-            "adres",
-            "straat",
-            "straatnaam",
-            "ulica",
-            "adress",
-            "gatuadress",
-            "gata",
-            "adresa",
-            "osoite",
-            "rua",
-            "logradouro",
-            "morada",
-            "domicile",
-            "adressezeile",
+        phrases(
+            "address, street, street address, address line, addr, street name, home address, adresse, strasse, "
+            "anschrift, hausnummer, rue, direccion, calle, domicilio, indirizzo, endereco, adres, straat, straatnaam, "
+            "ulica, adress, gatuadress, gata, adresa, osoite, rua, logradouro, morada, domicile, adressezeile"
         ),
         "pattern",
         fake_street,
@@ -288,41 +260,11 @@ PLACES = (
     Detector(
         "CITY",
         match_city,
-        (
-            "city",
-            "town",
-            "village",
-            "city name",
-            "birth city",
-            "place of birth",
-            "municipality",
-            "stadt",
-            "ort",
-            "wohnort",
-            "geburtsort",
-            "gemeinde",
-            "ville",
-            "commune",
-            "localite",
-            "ciudad",
-            "localidad",
-            "municipio",
-            "poblacion",
-            "citta",
-            "cidade",
-            "comune",
-            "woonplaats",
-            "plaats",
-            "gemeente",
-            "stad",
-            "miasto",
-            "miejscowosc",
-            "postort",
-            "kaupunki",
-            "mesto",
-            "municipio",
-            "localidade",
-            "varos",
+        phrases(
+            "city, town, village, city name, birth city, place of birth, municipality, stadt, ort, wohnort, "
+            "geburtsort, gemeinde, ville, commune, localite, ciudad, localidad, municipio, poblacion, citta, cidade, "
+            "comune, woonplaats, plaats, gemeente, stad, miasto, miejscowosc, postort, kaupunki, mesto, municipio, "
+            "localidade, varos"
         ),
         "dictionary",
         fake_city,
@@ -335,22 +277,9 @@ PLACES = (
     Detector(
         "US_STATE",
         match_state,
-        (
-            "state",
-            "us state",
-            "state code",
-            "state name",
-            "state full",
-            "state prov",
-            "state province",
-            "province",
-            "region",
-            "subdivision",
-            "bundesland",
-            "etat",
-            "provincia",
-            "estado",
-            "comunidad autonoma",
+        phrases(
+            "state, us state, state code, state name, state full, state prov, state province, province, region, "
+            "subdivision, bundesland, etat, provincia, estado, comunidad autonoma"
         ),
         "dictionary",
         fake_state,
@@ -363,31 +292,10 @@ PLACES = (
     Detector(
         "POSTAL_CODE",
         match_postal,
-        (
-            "zip",
-            "zip code",
-            "zipcode",
-            "postal",
-            "postal code",
-            "post code",
-            "postcode",
-            "postalcode",
-            "plz",
-            "postleitzahl",
-            "code postal",
-            "cp",
-            "codigo postal",
-            "cap",
-            "cep",
-            "kod pocztowy",
-            "postnummer",
-            "postnr",
-            "postinumero",
-            "psc",
-            "postcodigo",
-            "codice postale",
-            "codigo postale",
-            "iranyitoszam",
+        phrases(
+            "zip, zip code, zipcode, postal, postal code, post code, postcode, postalcode, plz, postleitzahl, "
+            "code postal, cp, codigo postal, cap, cep, kod pocztowy, postnummer, postnr, postinumero, psc, "
+            "postcodigo, codice postale, codigo postale, iranyitoszam"
         ),
         "weak",
         fake_postal,
@@ -400,22 +308,9 @@ PLACES = (
     Detector(
         "COUNTRY",
         match_country,
-        (
-            "country",
-            "country name",
-            "country full",
-            "country code",
-            "native country",
-            "nation",
-            "land",
-            "staat",
-            "pays",
-            "pais",
-            "country of birth",
-            "birth country",
-            "geburtsland",
-            "paese",
-            "nationality",
+        phrases(
+            "country, country name, country full, country code, native country, nation, land, staat, pays, pais, "
+            "country of birth, birth country, geburtsland, paese, nationality"
         ),
         "dictionary",
         fake_country,

@@ -1,0 +1,137 @@
+"""Rules that every row of the twin keeps. What breaks one is found by Spark, on whole tables; drawing again is not done here.
+
+A rule is a condition in Spark SQL (kept where it is true or null, as a CHECK constraint of SQL is), columns whose values
+are unique together, a combination of columns that must occur in the train rows, columns of which exactly one is set, or
+that a row is no copy of a train row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
+from twinlake.tables.names import quoted
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+ROW = "__twinlake_row"
+KINDS = ("unique", "combination", "one_hot")
+COPY = "no copy of a train row"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`kind`: sql, copy or one of KINDS. `text`: how it is called in messages; of kind sql the condition itself."""
+
+    kind: str
+    text: str
+    columns: tuple[str, ...] = ()
+
+
+def read_rules(wanted: Sequence[str | Mapping[str, Any]], no_copies: Sequence[str] = ()) -> tuple[Rule, ...]:
+    """The rules of generate.rules: texts of Spark SQL, or {unique: [columns]}, {combination: ...}, {one_hot: ...}.
+
+    `no_copies`: the columns in which a row must differ from every train row. Errors: ConfigError.
+    """
+    rules = []
+    for number, one in enumerate(wanted, start=1):
+        if isinstance(one, str):
+            rules.append(Rule("sql", one))
+            continue
+        kind, columns = next(iter(one.items())) if len(one) == 1 else ("", None)
+        listed = [columns] if isinstance(columns, str) else columns
+        if kind not in KINDS or not isinstance(listed, list) or not listed or not all(isinstance(c, str) for c in listed):
+            raise ConfigError(
+                f"generate.rules: rule {number} must be a condition in Spark SQL, or one of "
+                f"{', '.join(KINDS)} with a list of columns, such as {{unique: [id]}}"
+            )
+        rules.append(Rule(kind, f"{kind} ({', '.join(listed)})", tuple(listed)))
+    copies = [Rule("copy", COPY, tuple(no_copies))] if no_copies else []
+    return tuple(rules + copies)
+
+
+def check_rules(rules: Sequence[Rule], df: DataFrame) -> None:
+    """Errors: ConfigError for a rule that can't be asked of this table."""
+    from pyspark.errors import PySparkException
+
+    for rule in rules:
+        for name in rule.columns:
+            if name not in df.columns:
+                raise ConfigError(f"generate.rules: no column {in_quotes(name)}{nearest(name, df.columns)}")
+        try:
+            if rule.kind in ("sql", "one_hot"):
+                df.limit(0).where(_broken_cell(rule)).schema  # noqa: B018  # a Connect session finds the error only here
+        except PySparkException as error:
+            raise ConfigError(
+                f"generate.rules: {in_quotes(rule.text)} can't be asked of this table ({_why(error)}); a rule is a "
+                f"condition in Spark SQL over one row: {escaped(', '.join(df.columns[:12]))}"
+            ) from None
+
+
+def broken(rows: DataFrame, rules: Sequence[Rule], train: DataFrame | None, people: int, sets: bool = True) -> DataFrame:
+    """(ROW bigint, attempt if `rows` has it, rule int): which rows break which rules.
+
+    `rows`: the twin's columns and ROW. `train`: the rows that combinations and copies are looked up in; combinations held
+    by fewer than `people` of them do not count. `sets` False leaves out rules that look at several rows (unique).
+    """
+    from pyspark.sql import functions as F
+
+    keys = [name for name in (ROW, "attempt") if name in rows.columns]
+    cells = [F.when(_broken_cell(r), F.lit(i)) for i, r in enumerate(rules) if r.kind in ("sql", "one_hot")]
+    found = []
+    if cells:
+        hit = F.array_compact(F.array(*cells))
+        found.append(rows.where(F.size(hit) > 0).select(*keys, F.explode(hit).alias("rule")))
+    for number, rule in enumerate(rules):
+        if rule.kind == "unique" and sets:
+            some = _repeated(rows, rule.columns)
+        elif rule.kind == "combination" and train is not None:
+            common = train.groupBy(_content(rule.columns).alias("content")).count().where(F.col("count") >= people)
+            some = rows.withColumn("content", _content(rule.columns)).join(common.select("content"), "content", "left_anti")
+        elif rule.kind == "copy" and train is not None:
+            real = train.select(_content(rule.columns).alias("content")).distinct()
+            some = rows.withColumn("content", _content(rule.columns)).join(real, "content", "left_semi")
+        else:
+            continue
+        found.append(some.select(*keys, F.lit(number).alias("rule")))
+    out = found[0] if found else rows.limit(0).select(*keys, F.lit(0).alias("rule"))
+    for other in found[1:]:
+        out = out.unionAll(other)
+    return out
+
+
+def _broken_cell(rule: Rule) -> Column:
+    from pyspark.sql import functions as F
+
+    if rule.kind == "one_hot":
+        set_ = [F.coalesce(F.col(quoted(c)).cast("double") != 0, F.lit(False)).cast("int") for c in rule.columns]
+        return sum(set_[1:], set_[0]) != 1
+    return ~F.coalesce(F.expr(rule.text).cast("boolean"), F.lit(True))
+
+
+def _repeated(rows: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """All rows but the first (by ROW) of those that are equal in `columns`; a null equals nothing."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    cells = [F.col(quoted(c)) for c in columns]
+    whole = cells[0].isNotNull()
+    for cell in cells[1:]:
+        whole = whole & cell.isNotNull()
+    place = F.row_number().over(Window.partitionBy(*cells).orderBy(ROW))
+    return rows.where(whole).withColumn("__twinlake_place", place).where("__twinlake_place > 1")
+
+
+def _content(columns: Sequence[str]) -> Column:
+    """A 64-bit hash of a row's `columns`; a null differs from every value."""
+    from pyspark.sql import functions as F
+
+    cells = [F.col(quoted(c)) for c in columns]
+    return F.xxhash64(*[part for cell in cells for part in (cell.isNull(), cell)])
+
+
+def _why(error: Any) -> str:
+    return (error.getCondition() if hasattr(error, "getCondition") else None) or type(error).__name__

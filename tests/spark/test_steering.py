@@ -1,0 +1,206 @@
+"""Steering: conditions, balance, seeds, imputation and rules meet what was asked exactly, and the rest follows the
+conditional distribution. The model's joint distribution is written down here, so the expected shares are arithmetic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from exact_model import save_exact_model
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from scipy.stats import chisquare
+
+from twinlake.core.errors import ConfigError, DataError
+from twinlake.generate.model import Model
+from twinlake.generate.rules import ROW, broken, check_rules, read_rules
+from twinlake.tables.parts import part_files
+
+A, B = ("x", "y"), ("p", "q", "r")
+JOINT = np.array([[0.30, 0.15, 0.05], [0.05, 0.15, 0.30]])
+ROWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return Model.load(save_exact_model(tmp_path_factory.mktemp("exact") / "model", JOINT, (A, B)))
+
+
+def table(rows: Any) -> npt.NDArray[np.float64]:
+    """Counts of (a, b), float64 [2, 3]."""
+    counted = Counter(zip(rows["a"].to_pylist(), rows["b"].to_pylist(), strict=True))
+    assert set(counted) <= {(a, b) for a in A for b in B}
+    return np.array([[counted[(a, b)] for b in B] for a in A], np.float64)
+
+
+def fits(counts: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]) -> bool:
+    """Whether `counts` may come from `shares` (chi-square; a right answer fails once in 10,000)."""
+    kept = shares.ravel() > 0
+    assert not counts.ravel()[~kept].any()
+    expected = shares.ravel()[kept] / shares.sum() * counts.sum()
+    return bool(chisquare(counts.ravel()[kept], expected).pvalue > 1e-4)
+
+
+def test_a_condition_leaves_the_conditional_distribution(spark: SparkSession, model: Model) -> None:
+    assert fits(table(model.generate(spark, ROWS).toArrow()), JOINT)
+    given = table(model.generate(spark, ROWS, {"b": "p"}).toArrow())
+    assert fits(given, JOINT * np.array([1, 0, 0]))
+    several = table(model.generate(spark, ROWS, {"b": ["q", "r"]}).toArrow())
+    assert fits(several, JOINT * np.array([0, 1, 1]))
+
+
+def test_shares_are_met_to_the_row_and_the_rest_follows(spark: SparkSession, model: Model) -> None:
+    made = table(model.generate(spark, 10_001, balance={"columns": ["a"], "shares": {"x": 0.9, "y": 0.1}}).toArrow())
+    assert made.sum(axis=1).tolist() == [9_001, 1_000]
+    for counts, given in zip(made, JOINT, strict=True):
+        assert fits(counts, given)
+    # groups are scattered: any thousand rows have about these shares
+    head = model.generate(spark, 10_001, balance={"columns": ["a"], "shares": {"x": 0.9, "y": 0.1}}).limit(1_000).toArrow()
+    assert 860 <= head["a"].to_pylist().count("x") <= 940
+
+
+def test_balance_counts_the_real_rows(spark: SparkSession, model: Model) -> None:
+    real = spark.createDataFrame([("x", "p")] * 70 + [("x", "r")] * 5 + [("y", "r")] * 25, "a string, b string")
+    parity = table(model.generate(spark, 300, balance=["a", "b"], real=real).toArrow())
+    assert parity.tolist() == [[100, 0, 100], [0, 0, 100]]
+    topped = table(model.generate(spark, balance={"columns": ["a"], "mode": "additive"}, real=real).toArrow())
+    assert topped.sum(axis=1).tolist() == [0, 50]
+    assert fits(topped[1], JOINT[1])
+    with pytest.raises(ConfigError, match="needs real="):
+        model.generate(spark, balance={"columns": ["a"], "mode": "additive"})
+    with pytest.raises(ConfigError, match="nothing to add"):
+        model.generate(spark, balance={"columns": ["a"], "mode": "additive"}, real=real.where("a = 'x'"))
+
+
+def test_seed_rows_are_completed_and_their_keys_carried_through(spark: SparkSession, model: Model) -> None:
+    seeds = spark.range(ROWS).select(
+        F.concat(F.lit("k"), "id").alias("key"), F.when(F.col("id") % 4 == 0, "p").otherwise("r").alias("b")
+    )
+    made = model.generate(spark, conditions=seeds, partitions=2)
+    assert made.columns == ["key", "b", "a"] and made.count() == ROWS
+    rows = made.toArrow()
+    assert len(set(rows["key"].to_pylist())) == ROWS
+    wanted = {f"k{i}": "p" if i % 4 == 0 else "r" for i in range(ROWS)}
+    assert dict(zip(rows["key"].to_pylist(), rows["b"].to_pylist(), strict=True)) == wanted
+    counts = table(rows)
+    assert fits(counts[:, 0], JOINT[:, 0]) and fits(counts[:, 2], JOINT[:, 2])
+
+
+def incomplete(spark: SparkSession) -> DataFrame:
+    third = F.col("id") % 3
+    return spark.range(ROWS).select(
+        "id",
+        F.when(third != 0, F.lit("y")).alias("a"),
+        F.when(third == 1, F.lit("p")).alias("b"),
+    )
+
+
+def test_imputation_fills_each_row_given_what_it_has(spark: SparkSession, model: Model) -> None:
+    made = model.impute(incomplete(spark), partitions=2)
+    assert made.columns == ["id", "a", "b"]
+    assert [f.nullable for f in made.schema.fields[1:]] == [False, False]
+    rows = made.toArrow().sort_by("id")
+    third = np.arange(ROWS) % 3
+    empty, whole, half = (rows.filter(pa.array(third == n)) for n in range(3))
+    assert set(whole["a"].to_pylist()) == {"y"} and set(whole["b"].to_pylist()) == {"p"}
+    assert set(half["a"].to_pylist()) == {"y"} and fits(table(half)[1], JOINT[1])
+    assert fits(table(empty), JOINT)
+
+
+def test_what_is_drawn_for_a_row_does_not_depend_on_the_others_order(spark: SparkSession, model: Model) -> None:
+    df = incomplete(spark)
+    once = model.impute(df, partitions=2).orderBy("id").toArrow()
+    again = model.impute(df.orderBy(F.col("id").desc()).repartition(5), partitions=2).orderBy("id").toArrow()
+    assert once.equals(again)
+    fewer = model.impute(df.where("id < 5000"), partitions=2).orderBy("id").toArrow()
+    assert fewer.equals(once.slice(0, 5_000))
+    assert not model.impute(df, seed=8, partitions=2).orderBy("id").toArrow().equals(once)
+
+
+def test_values_that_the_model_never_saw_are_carried_through(spark: SparkSession, model: Model) -> None:
+    rows = spark.createDataFrame([("new", None), (None, "p")] * 50, "a string, b string")
+    made = model.impute(rows, partitions=2).toArrow()
+    assert sorted(made["a"].to_pylist())[:50] == ["new"] * 50
+    assert None not in made["b"].to_pylist() and "new" not in made["b"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("ddl", "named"), [("a int", "type int; the model has it as string"), ("z string", "none of the table's columns")]
+)
+def test_a_table_that_the_model_does_not_fit_is_refused(spark: SparkSession, model: Model, ddl: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        model.impute(spark.createDataFrame([], ddl))
+
+
+class TestRules:
+    def test_rows_are_drawn_again_until_all_keep_the_rule(
+        self, spark: SparkSession, model: Model, publish_twin: Any, tmp_path: Path
+    ) -> None:
+        """Drawing again is rejection sampling: the twin follows the joint distribution cut to what is allowed."""
+        rule = "NOT (a = 'x' AND b = 'p') AND NOT (a = 'y' AND b = 'r')"  # six rows in ten break it
+        facts = publish_twin(spark, model.path, tmp_path, ROWS, rules=[rule])
+        made = pa.concat_tables([pq.read_table(f) for f in part_files(tmp_path / "synthetic")])
+        assert made.num_rows == ROWS
+        assert fits(table(made), JOINT * np.array([[0, 1, 1], [1, 1, 0]]))
+        assert facts["redrawn"][rule] > 0.55 * ROWS
+        other = publish_twin(spark, model.path, tmp_path / "other", ROWS, partitions=1, rules=[rule])
+        again = pa.concat_tables([pq.read_table(f) for f in part_files(tmp_path / "other" / "synthetic")])
+        assert other == facts and again.equals(made)
+        assert [f.name for f in tmp_path.iterdir() if "staging" in f.name] == []
+
+    def test_a_rule_that_no_row_can_keep_is_told(
+        self, spark: SparkSession, model: Model, publish_twin: Any, tmp_path: Path
+    ) -> None:
+        with pytest.raises(DataError, match="rows still break 'a = b'"):
+            publish_twin(spark, model.path, tmp_path, 50, rules=["a = b"])
+        assert not (tmp_path / "synthetic").exists()
+
+    def test_unique_columns_and_known_combinations(
+        self, spark: SparkSession, model: Model, publish_twin: Any, tmp_path: Path
+    ) -> None:
+        publish_twin(spark, model.path, tmp_path / "unique", 5, rules=[{"unique": ["a", "b"]}])
+        made = pq.read_table(tmp_path / "unique" / "synthetic")
+        assert table(made).max() == 1 and made.num_rows == 5
+
+    def test_what_breaks_each_kind_of_rule(self, spark: SparkSession, tmp_path: Path) -> None:
+        """By hand: null breaks no condition, equals nothing, and is no set column."""
+        data = [
+            (0, 1, 5, "u", 1, 0),
+            (1, 7, 5, "u", 0, 0),
+            (2, None, 5, "v", 1, 1),
+            (3, 2, 9, None, None, 1),
+            (4, 3, 9, None, 1, 0),
+        ]
+        rows = spark.createDataFrame(data, f"{ROW} bigint, low int, high int, name string, one int, two int")
+        train = spark.createDataFrame([(1, 5, "u", 1, 0)] * 3 + [(2, 9, None, None, 1)] * 2, rows.drop(ROW).schema)
+        rules = read_rules(
+            ["low <= high", {"unique": ["high", "name"]}, {"one_hot": ["one", "two"]}, {"combination": ["high", "name"]}],
+            no_copies=["low", "high", "name", "one", "two"],
+        )
+        found = {(r[ROW], rules[r["rule"]].kind) for r in broken(rows, rules, train, 2).collect()}
+        assert found == {
+            (1, "sql"), (1, "unique"), (1, "one_hot"), (2, "one_hot"), (2, "combination"), (0, "copy"), (3, "copy"),
+        }  # fmt: skip
+        rare = {(r[ROW], rules[r["rule"]].kind) for r in broken(rows, rules, train, 3, sets=False).collect()}
+        assert rare - found == {(3, "combination"), (4, "combination")} and (1, "unique") not in rare
+
+    @pytest.mark.parametrize(
+        ("rule", "named"),
+        [
+            ("lowest <= high", "UNRESOLVED_COLUMN"),
+            ("low <=", "PARSE_SYNTAX_ERROR"),
+            ("sum(low) > 3", "can't be asked of this table"),
+            ({"unique": ["lwo"]}, "low"),
+            ({"unique": []}, "rule 1 must be"),
+            ({"ordered": ["low"]}, "rule 1 must be"),
+        ],
+    )
+    def test_rules_that_cannot_be_asked_are_refused(self, spark: SparkSession, rule: Any, named: str) -> None:
+        with pytest.raises(ConfigError, match=named):
+            check_rules(read_rules([rule]), spark.createDataFrame([], "low int, high int"))
