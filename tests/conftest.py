@@ -71,12 +71,10 @@ def random_model(spark: Any, adult_rows: Callable[[int], Any], tmp_path_factory:
 
     import numpy as np
     import pyarrow as pa
-    import torch
+    from random_model import save_random_model
 
     from twinlake.core.seeds import generator
     from twinlake.models.encode import fit_codec
-    from twinlake.models.store import save_model
-    from twinlake.models.tabular import TabularNetwork, TabularSettings, model_facts
     from twinlake.profile.statistics import Column
     from twinlake.tables.parts import publish, write_part
 
@@ -107,19 +105,13 @@ def random_model(spark: Any, adult_rows: Callable[[int], Any], tmp_path_factory:
         for f in schema
     )
     codec = fit_codec(spark, folder / "table", columns, 10, 3)
-    parents = np.tile(np.arange(len(codec.sizes), dtype=np.int64), (len(codec.sizes), 1))
-    settings = TabularSettings(8, 16, 1)
-    level = [np.zeros(size, np.float32) for size in codec.sizes]
-    network = TabularNetwork(codec.sizes, parents, settings, level, 5)
-    weights = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    for name in sorted(weights):  # zeros at the start of a training would leave half of the network unused
-        if name.startswith("blocks"):
-            noise = generator(12, *name.encode()[-1:]).standard_normal(tuple(weights[name].shape)) * 0.3
-            weights[name] += torch.from_numpy(noise.astype(np.float32))
-    order = [c for c, slots in enumerate(codec.slots) if slots]
-    facts = model_facts(codec.sizes, parents, settings, order, codec.slots)
-    save_model(folder / "model", codec, weights, {"family": "tabular", "rows": rows, "seed": 5, "history": [], **facts})
-    return folder / "model"
+    return save_random_model(folder / "model", codec)
+
+
+@pytest.fixture(scope="session", name="with_spark_schema")
+def _with_spark_schema() -> Callable[[Any], Any]:
+    """`with_spark_schema(schema)`: an Arrow schema carrying the Spark schema, as the protected parts do."""
+    return with_spark_schema
 
 
 def with_spark_schema(schema: Any) -> Any:

@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from twinlake.core.seeds import derive, generator, mix, uniform
 from twinlake.generate.steering import Group, Steering, read_steering
-from twinlake.models.codec import Codec, Tokens
+from twinlake.models.codec import Codec, Tokens, encode_column
 from twinlake.models.encode import TokenCounter
+from twinlake.models.relations import Free, restore
 from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style, TabularSampler
 from twinlake.models.store import load_model
 from twinlake.tables.parts import attempt_name, write_part
@@ -155,10 +156,24 @@ class Maker:
             cells[:, column] = uniform(numbers, derive(self.job.seed, "decode", column))
         return self._tokens(drawn, row_ids, known, given), cells
 
-    def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> pa.RecordBatch:
-        """The rows, with the very values that conditions ask for."""
+    def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> tuple[Tokens, pa.RecordBatch]:
+        """The rows, with the very values that conditions ask for and the relations that the train rows keep; and their
+        tokens, which are others where a relation changed a cell."""
         batch = self.codec.decode(tokens, cells, row_ids, self.job.seed)
-        return self.steering.apply(batch, tokens, cells, row_ids, self.codec)
+        batch = self.steering.apply(batch, tokens, cells, row_ids, self.codec)
+        fixed = dict.fromkeys(self.steering.columns, np.zeros(len(tokens), np.bool_))
+        return self.related(tokens, batch, fixed)
+
+    def related(self, tokens: Tokens, batch: pa.RecordBatch, free: Free) -> tuple[Tokens, pa.RecordBatch]:
+        """Rows with the relations between columns kept, and their tokens. `free`: see models/relations.py."""
+        if all(relation.kind == "determines" for relation in self.codec.relations):
+            return tokens, batch
+        batch, changed = restore(self.codec, batch, free)
+        tokens = tokens.copy() if changed else tokens
+        for column in changed:
+            if slots := list(self.codec.slots[column]):
+                tokens[:, slots] = encode_column(self.codec.columns[column], batch.column(column))
+        return tokens, batch
 
     def _tokens(
         self, drawn: npt.NDArray[np.float32], row_ids: UInt64, known: Known | None = None, given: tuple[Given, ...] = ()
@@ -182,7 +197,7 @@ def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBat
         if here.stop > here.start:
             places = (again[here] - np.uint64(first)).astype(np.int64)
             tokens[places], cells[places] = maker.rows(again[here], attempts[here])
-        yield first, tokens[:rows], maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
+        yield first, *maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
 
 
 def read_attempts(folder: str, blocks: range) -> tuple[UInt64, npt.NDArray[np.int64]]:

@@ -146,10 +146,16 @@ def _complete_rows(
     given = tuple(g for c in never_null if (g := _without_null(c, codec.index(c.name))) is not None)
     ids = rows.column(0).to_numpy().view(np.uint64)
     drawn, places = maker.rows(ids, np.zeros(rows.num_rows, np.int64), Known(tokens, mask), given)
-    made = maker.decode(drawn, places, numbers)
-    whole = {c: pc.if_else(array.is_valid(), array, made.column(c)) if impute else array for c, array in cells.items()}
+    _, made = maker.decode(drawn, places, numbers)
+    free: dict[int, npt.NDArray[np.bool_]] = {}
+    for column, array in cells.items():
+        missing = array.is_null() if impute else pa.repeat(False, len(array))
+        whole = pc.if_else(missing, made.column(column), array)
+        made = made.set_column(column, codec.schema.field(column).with_nullable(True), whole)
+        free[column] = missing.to_numpy(zero_copy_only=False)
+    _, made = maker.related(drawn, made, free)
     of_batch = dict(positions)
-    out = [whole[of_batch[at]] if at in of_batch else rows.column(1 + at) for at in range(columns)]
+    out = [made.column(of_batch[at]) if at in of_batch else rows.column(1 + at) for at in range(columns)]
     out += [made.column(c) for c in range(len(codec.columns)) if c not in cells]
     return pa.RecordBatch.from_arrays(out, names=[f"c{i}" for i in range(len(out))])
 

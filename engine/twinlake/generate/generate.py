@@ -211,7 +211,7 @@ def _attempts(batches: Iterable[pa.RecordBatch], job: Job, tries: int) -> Iterat
             some = ids[start : start + BLOCK_ROWS]
             for attempt in range(tries, 2 * tries):
                 attempts = np.full(len(some), attempt, np.int64)
-                made = maker.decode(*maker.rows(some, attempts), some)
+                _, made = maker.decode(*maker.rows(some, attempts), some)
                 own = [pa.array(some.astype(np.int64)), pa.array(attempts)]
                 yield pa.RecordBatch.from_arrays([*own, *made.columns], names=names)
 

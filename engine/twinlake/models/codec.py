@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 from twinlake.core.errors import ModelError
 from twinlake.models.people import keys_for
 from twinlake.models.regenerate import regenerate
+from twinlake.models.relations import Relation
 from twinlake.models.written import (
     TIME_FORMATS,
     floats_as_decimals,
@@ -117,10 +118,11 @@ class ColumnCodec:
 
 @dataclass(frozen=True)
 class Codec:
-    """The codecs of all columns, in table order, and the Arrow schema of the decoded table."""
+    """The codecs of all columns, in table order, the Arrow schema of the decoded table, and what its rows keep."""
 
     columns: tuple[ColumnCodec, ...]
     schema: pa.Schema
+    relations: tuple[Relation, ...] = ()
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -167,9 +169,9 @@ class Codec:
     def to_json(self) -> str:
         """The content of codec.json."""
         schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
-        return json.dumps(
-            {"format": FORMAT, "columns": [asdict(c) for c in self.columns], "schema": schema}, ensure_ascii=False
-        )
+        relations = [asdict(r) for r in self.relations]
+        content = {"format": FORMAT, "columns": [asdict(c) for c in self.columns], "relations": relations, "schema": schema}
+        return json.dumps(content, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Codec:
@@ -181,6 +183,7 @@ class Codec:
             return cls(
                 tuple(column_from_json(c) for c in raw["columns"]),
                 pa.ipc.read_schema(pa.py_buffer(base64.b64decode(raw["schema"]))),
+                tuple(Relation(r["kind"], tuple(r["columns"]), tuple(r["map"])) for r in raw.get("relations", ())),
             )
         except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
             raise ModelError("codec.json is damaged; train the model again") from None
@@ -321,7 +324,7 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
         cell = bin_start[bin_] + (tokens[:, 1] % cells if len(column.sizes) == 2 else 0)
         value = np.where(first >= bins_at, _within(low[cell], high[cell], uniform), value)
     missing = first == column.states.index("null") if "null" in column.states else np.zeros(len(tokens), bool)
-    out = _from_domain(column, value, kind)
+    out = from_domain(column, value, kind)
     if column.texts:
         texts = from_text(pa.array(column.texts, pa.string()), kind)
         texts = texts.take(pa.array(np.clip(first - texts_at, 0, len(column.texts) - 1)))
@@ -342,7 +345,8 @@ def _within(low: npt.NDArray[Any], high: npt.NDArray[Any], uniform: npt.NDArray[
     return np.asarray(np.minimum(np.maximum(value, low), high))
 
 
-def _from_domain(column: ColumnCodec, value: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+def from_domain(column: ColumnCodec, value: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Domain units -> values of Arrow type `kind`."""
     if pa.types.is_string(kind):
         return write_texts(value, column.text, column.scale, column.step)
     if column.domain == "float":

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec, Tokens, bin_labels, column_from_json
 from twinlake.models.fitting import fit_column
+from twinlake.models.relations import SAMPLE_ROWS, Check, Relation, candidates
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
@@ -38,14 +40,42 @@ PAIR_SAMPLE = 100_000
 
 def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Config) -> str:
     """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run; returns a line."""
-    columns = tuple(column_of(c) for c in plan.kept)
-    codec = fit_codec(spark, folder.protected, columns, config.privacy.min_people, config.run.seed)
-    write_text(folder / "codec.json", codec.to_json())
     folder.private.mkdir(mode=0o700, exist_ok=True)
-    encode_folder(spark, folder.protected, folder / "codec.json", folder.encoded).save(folder.private / "pairs.npz")
+    codec, counts = encode_table(
+        spark, folder.protected, plan, config.privacy.min_people, config.run.seed, folder / "codec.json", folder.encoded
+    )
+    counts.save(folder.private / "pairs.npz")
     holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
     holdout.save(folder.private / "holdout.npz")
-    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values"
+    relations = f", {len(codec.relations)} relations between columns" if codec.relations else ""
+    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values{relations}"
+
+
+def encode_table(
+    spark: SparkSession, table: Path, plan: Plan, people: int, seed: int, codec_file: Path, out: Path
+) -> tuple[Codec, TokenCounts]:
+    """Fits the codec of the published parts in `table`, writes it and the token shards (`out`); returns it and the counts.
+
+    Relations between columns are those of a sample of the first part that hold in all parts.
+    """
+    codec = fit_codec(spark, table, tuple(column_of(c) for c in plan.kept), people, seed)
+    write_text(codec_file, codec.to_json())
+    first = partial(_candidates, folder=str(table), codec_file=str(codec_file))
+    wanted = [Relation(r["kind"], tuple(r["columns"])) for r in run_tasks(spark, [0], None, first)]
+    check = Check(codec, wanted)
+    counts = encode_folder(spark, table, codec_file, out, check=check)
+    codec = replace(codec, relations=check.result())
+    write_text(codec_file, codec.to_json())
+    return codec, counts
+
+
+def _candidates(number: int, folder: str, codec_file: str) -> Iterator[dict[str, Any]]:
+    """The relations of the first rows of a part; rows lie in the order of a hash, so these are a sample."""
+    codec = load_codec(codec_file)
+    file = f"{folder}/{read_manifest(Path(folder))['parts'][number]['file']}"
+    for rows in read_part(file, SAMPLE_ROWS):
+        yield from ({"kind": r.kind, "columns": list(r.columns)} for r in candidates(codec, codec.encode(rows), rows))
+        return
 
 
 def column_of(column: ColumnPlan) -> Column:
@@ -70,8 +100,13 @@ def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], pe
     return Codec(tuple(column_from_json(json.loads(text)) for text in fitted), pq.read_schema(files[0]))
 
 
-def encode_folder(spark: SparkSession, folder: Path, codec_file: Path, out: Path, shards: bool = True) -> TokenCounts:
-    """Token counts of the parts in `folder`; with `shards` also writes their tokens to `out`, published by rename."""
+def encode_folder(
+    spark: SparkSession, folder: Path, codec_file: Path, out: Path, shards: bool = True, check: Check | None = None
+) -> TokenCounts:
+    """Token counts of the parts in `folder`; with `shards` also writes their tokens to `out`, published by rename.
+
+    `check` sees all rows on the way.
+    """
     manifest = read_manifest(folder)
     work = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
@@ -79,8 +114,20 @@ def encode_folder(spark: SparkSession, folder: Path, codec_file: Path, out: Path
     parts = manifest["parts"]
     rows = sum(p["rows"] for p in parts)
     share = 1.0 if len(load_codec(str(codec_file)).columns) <= ALL_PAIRS_UP_TO else min(1.0, PAIR_SAMPLE / max(1, rows))
-    task = partial(_encode_part, folder=str(folder), codec_file=str(codec_file), out=str(work), shards=shards, pair_share=share)
+    task = partial(
+        _encode_part,
+        folder=str(folder),
+        codec_file=str(codec_file),
+        out=str(work),
+        shards=shards,
+        pair_share=share,
+        relations=check.relations if check is not None else (),
+    )
     written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
+    for w in written:
+        found = w.pop("relations")
+        if check is not None:
+            check.take(found)
     counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
     for w in written:
         (work / w.pop("counts")).unlink()
@@ -115,11 +162,11 @@ def _rows_with_keys(batches: Iterable[pa.RecordBatch], files: list[str]) -> Iter
 
 
 def _encode_part(
-    number: int, folder: str, codec_file: str, out: str, shards: bool, pair_share: float
+    number: int, folder: str, codec_file: str, out: str, shards: bool, pair_share: float, relations: Sequence[Relation]
 ) -> Iterator[dict[str, Any]]:
     codec = load_codec(codec_file)
     part = read_manifest(Path(folder))["parts"][number]
-    counter = TokenCounter(codec, pair_share)
+    counter, check = TokenCounter(codec, pair_share), Check(codec, relations)
     name = f"shard-{number:05d}.npy"
     shape = (part["rows"], len(codec.sizes))
     tokens: npt.NDArray[np.uint16] | None = None
@@ -129,12 +176,13 @@ def _encode_part(
     for batch in read_part(f"{folder}/{part['file']}"):
         encoded = codec.encode(batch)
         counter.add(encoded)
+        check.add(encoded, batch)
         if tokens is not None:
             tokens[offset : offset + len(encoded)] = encoded
         offset += len(encoded)
     counts_name = f"counts-{number:05d}.npz"
     counter.counts().save(f"{out}/{counts_name}")
-    row: dict[str, Any] = {"part": number, "rows": part["rows"], "counts": counts_name}
+    row: dict[str, Any] = {"part": number, "rows": part["rows"], "counts": counts_name, "relations": check.plain()}
     if tokens is not None:
         tokens.flush()  # type: ignore[attr-defined]
         file = Path(out) / name

@@ -20,6 +20,7 @@ from twinlake.core.seeds import generator
 from twinlake.models.codec import Tokens
 
 BLOCK_ROWS = 4_096
+MAX_LEADS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,21 @@ PLAIN = Style()
 
 
 @dataclass(frozen=True)
+class _Link:
+    """Column `a` decides column `b`. `forced`: tokens of b for each code of a, int64 [codes of a, slots of b], -1 where
+    unknown; `codes`: the code of b for each value of a's tokens, [V0, V1]; `leads`: log of 0 or 1, whether a first token of
+    a can lead to a code of b, [codes of b, V0], None where it would be large. `width`: values of the last token."""
+
+    a: int
+    b: int
+    width: int
+    b_width: int
+    forced: Tensor
+    codes: Tensor
+    leads: Tensor | None
+
+
+@dataclass(frozen=True)
 class _Target:
     """One token: its folded table (its last row is zero: a parent that is not known) and head."""
 
@@ -76,13 +92,18 @@ class TabularSampler:
     order: list[int]
     targets: list[_Target]
     calibration: list[Tensor] | None = None
+    links: tuple[_Link, ...] = ()
 
     @classmethod
     def fold(
-        cls, weights: dict[str, Tensor], facts: dict[str, Any], drawable: dict[int, npt.NDArray[np.bool_]]
+        cls,
+        weights: dict[str, Tensor],
+        facts: dict[str, Any],
+        drawable: dict[int, npt.NDArray[np.bool_]],
+        determines: Sequence[tuple[int, int, Sequence[int]]] = (),
     ) -> TabularSampler:
         """The sampler of saved `weights` and the `facts` of model.json; `drawable`: what may be drawn of each column's
-        first token."""
+        first token; `determines`: (a, b, the code of b for each code of a or -1), see models/relations.py."""
         sizes = tuple(facts["sizes"])
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         width, blocks = facts["settings"]["embedding"], facts["settings"]["blocks"]
@@ -108,7 +129,12 @@ class TabularSampler:
             if "calibration" in weights
             else None
         )
-        return cls(sizes, tuple(map(tuple, facts["slots"])), facts["order"], targets, calibration)
+        slots = tuple(map(tuple, facts["slots"]))
+        links = tuple(_link(a, b, map_, slots, sizes) for a, b, map_ in determines)
+        # what another column decides is drawn last, and then looked up
+        decided = {link.b for link in links}
+        order = [c for c in facts["order"] if c not in decided] + [c for c in facts["order"] if c in decided]
+        return cls(sizes, slots, order, targets, calibration, links)
 
     def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; see `draw_rows`."""
@@ -137,6 +163,7 @@ class TabularSampler:
         calibrated = self.calibration is not None and not given and known is None and style == PLAIN
         with torch.inference_mode():
             for column in order:
+                forced = self._forced(column, state) if self.slots[column][0] not in wanted else None
                 for place, token in enumerate(self.slots[column]):
                     if token in state.seen:
                         continue
@@ -145,8 +172,41 @@ class TabularSampler:
                         by = [] if shares.dim() == 1 + place or row_groups is None else [row_groups]
                         by += [state.values[self.slots[column][0]]] if place else []
                         shares = shares[tuple(by)] if by else shares
-                    state.put(token, self._draw_token(token, state, drawn[token], shares, calibrated, style))
+                    if (allowed := self._allowed(column, place, state)) is not None:
+                        shares = allowed if shares is None else shares + allowed
+                    if forced is not None and bool((forced[:, place] >= 0).all()):
+                        state.put(token, forced[:, place])
+                        continue
+                    values = self._draw_token(token, state, drawn[token], shares, calibrated, style)
+                    if forced is not None:
+                        values = torch.where(forced[:, place] >= 0, forced[:, place], values)
+                    state.put(token, values)
         return state.values.T.to(torch.uint16).numpy()
+
+    def _forced(self, column: int, state: _State) -> Tensor | None:
+        """The tokens [rows, slots] that a column drawn before leaves for this one; -1 where it leaves them open."""
+        for link in self.links:
+            if link.b == column and all(t in state.seen for t in self.slots[link.a]):
+                return link.forced[_codes(state.values, self.slots[link.a], link.width)]
+        return None
+
+    def _allowed(self, column: int, place: int, state: _State) -> Tensor | None:
+        """Log shares [rows, V] of the values that lead to what is known of a column that this one decides."""
+        total: Tensor | None = None
+        for link in self.links:
+            slots = self.slots[link.b]
+            if link.a != column or link.leads is None or not all(t in state.seen or t in state.partly for t in slots):
+                continue
+            known = _codes(state.values, slots, link.b_width)
+            if place == 0:
+                shares = link.leads[known]
+            else:
+                shares = (link.codes[state.values[self.slots[column][0]]] == known[:, None]).float().log_()
+            if slots[0] not in state.seen:
+                shares = torch.where(state.partly[slots[0]][:, None], shares, 0.0)
+            shares = torch.where(shares.isneginf().all(1, keepdim=True), 0.0, shares)  # a value that nothing leads to
+            total = shares if total is None else total + shares
+        return total
 
     def _draw_token(
         self, token: int, state: _State, uniform: Tensor, shares: Tensor | None, calibrated: bool, style: Style
@@ -210,6 +270,26 @@ def _likeliest(weights: Tensor, top_p: float) -> Tensor:
     before = largest.cumsum(1) - largest
     kept = torch.where(before < top_p * largest.sum(1, keepdim=True), largest, 0.0)
     return torch.zeros_like(weights).scatter_(1, places, kept)
+
+
+def _link(a: int, b: int, map_: Sequence[int], slots: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) -> _Link:
+    width, b_width = sizes[slots[a][-1]], sizes[slots[b][-1]]
+    codes = torch.tensor(map_, dtype=torch.int64)
+    both = [codes] if len(slots[b]) == 1 else [codes.div(b_width, rounding_mode="floor"), codes % b_width]
+    forced = torch.stack(both, dim=1)
+    forced = torch.where(codes[:, None] >= 0, forced, -1)
+    a_codes = codes.reshape(sizes[slots[a][0]], -1)
+    b_codes = sizes[slots[b][0]] * (b_width if len(slots[b]) == 2 else 1)
+    leads = None
+    if b_codes * len(a_codes) <= MAX_LEADS:
+        leads = torch.full((b_codes, len(a_codes)), -torch.inf)
+        first, second = (a_codes >= 0).nonzero(as_tuple=True)
+        leads[a_codes[first, second], first] = 0.0
+    return _Link(a, b, width, b_width, forced, a_codes, leads)
+
+
+def _codes(values: Tensor, slots: tuple[int, ...], width: int) -> Tensor:
+    return values[slots[0]] if len(slots) == 1 else values[slots[0]] * width + values[slots[1]]
 
 
 def _log(shares: npt.NDArray[np.float64]) -> Tensor:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from twinlake.core.errors import ModelError, escaped
-from twinlake.models.codec import Codec
+from twinlake.models.codec import BLOCK, Codec
 from twinlake.models.sampler import TabularSampler
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
 
@@ -84,9 +84,24 @@ def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], Tabular
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
     try:
-        return codec, facts, TabularSampler.fold(weights, facts, drawable_of(codec))
+        return codec, facts, TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec))
     except (KeyError, RuntimeError, IndexError):
         raise ModelError(f"{escaped(folder)}: the weights do not fit model.json; retrain") from None
+
+
+def determines_of(codec: Codec) -> list[tuple[int, int, list[int]]]:
+    """Which column decides which, and the code of the second for each code of the first."""
+    found = []
+    for relation in codec.relations:
+        if relation.kind == "determines":
+            a, b = relation.columns
+            map_ = np.array(relation.map, np.int64)
+            if len(codec.columns[a].sizes) == 2:  # the last block has fewer members: decoding wraps around, so do codes
+                first, second = np.divmod(np.arange(len(map_)), BLOCK)
+                members = np.clip(len(codec.columns[a].values) - first * BLOCK, 1, BLOCK)
+                map_ = map_[first * BLOCK + second % members]
+            found.append((a, b, map_.tolist()))
+    return found
 
 
 def drawable_of(codec: Codec) -> dict[int, npt.NDArray[np.bool_]]:

@@ -27,7 +27,7 @@ from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec
 from twinlake.models.sampler import TabularSampler, calibrate
-from twinlake.models.store import drawable_of, save_model
+from twinlake.models.store import determines_of, drawable_of, save_model
 from twinlake.models.tabular import choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
@@ -120,7 +120,7 @@ def fit_tabular(
         ),
     }
     progress.update(1, 1, "calibrating the marginals")
-    sampler = TabularSampler.fold(weights, facts, drawable_of(codec))
+    sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec))
     weights["calibration"] = calibrate(sampler, _true_marginals(plan, codec), derive(seed, "calibration"))
     saved = save_model(out, codec, weights, facts)
     shutil.rmtree(work / "ray", ignore_errors=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from twinlake.classify.labels import ColumnLabel, Labels
 from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.core.progress import Progress, Silent
-from twinlake.models.encode import column_of, encode_folder, fit_codec
+from twinlake.models.encode import encode_table
 from twinlake.profile.profile import profile_table
-from twinlake.tables.parts import publish, write_text
+from twinlake.tables.parts import publish
 from twinlake.tables.split import Split, part_count
 from twinlake.train.fit import MODELS
 from twinlake.transform.plan import Plan, make_plan
@@ -37,7 +37,6 @@ def fit_frame(
     progress = progress or Silent()
     rows = df.count()
     decided = plan or make_plan(profile_table(df, None, people, rows), _unlabelled(df), load_policy(None))
-    columns = tuple(column_of(c) for c in decided.kept)
     work = out.absolute().with_name(f".{out.name}.work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, mode=0o700)
@@ -48,9 +47,9 @@ def fit_frame(
         parts = part_count(rows, len(df.columns))
         stage_rows(df, Split(seed), parts, train_staging, unused)
         publish(train_staging, work / "table", parts, {})
-        codec = fit_codec(df.sparkSession, work / "table", columns, people, seed)
-        write_text(work / "codec.json", codec.to_json())
-        counts = encode_folder(df.sparkSession, work / "table", work / "codec.json", work / "encoded")
+        codec, counts = encode_table(
+            df.sparkSession, work / "table", decided, people, seed, work / "codec.json", work / "encoded"
+        )
         MODELS[model.family](codec, counts, work / "encoded", work / "train", out, model, train, seed, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
