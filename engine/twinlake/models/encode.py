@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SAMPLE = 200_000
+VALUES = 280_000
 PAIR_SAMPLE = 100_000
 
 
@@ -88,7 +89,7 @@ def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], pe
     """The codec of the published parts in `folder`; `columns` carry the plan's synthesis and entity in `extra`."""
     manifest = read_manifest(folder)
     files = [str(folder / part["file"]) for part in manifest["parts"]]
-    limits = limits_for(manifest["rows"], len(columns), people, derive(seed, "codec sample"), SAMPLE, 70_000)
+    limits = limits_for(manifest["rows"], len(columns), people, derive(seed, "codec sample"), SAMPLE, VALUES)
     fitted = summarize(
         frame_of_tasks(spark, len(files)),
         partial(_rows_with_keys, files=files),

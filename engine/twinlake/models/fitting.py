@@ -21,7 +21,7 @@ from twinlake.models.written import BEYOND, TIME_FORMATS, is_canonical
 from twinlake.profile.kinds import decimals_of
 from twinlake.profile.statistics import ColumnStatistics
 
-MAX_CATEGORIES = 65_536
+MAX_CATEGORIES = 262_144
 MAX_ATOMS = 128
 MAX_CELLS = 2_048
 MAX_SINGLE_BINS = 96

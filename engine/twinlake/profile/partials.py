@@ -162,11 +162,16 @@ def _update(
         return
     if is_numeric(array.type):
         _update_numbers(state, array, limits)
-    elif pa.types.is_boolean(array.type):
-        state.hashes = _minima(state.hashes, text_hashes(as_text(array.drop_null())))
-    else:
-        _update_text(state, array.drop_null())
-    _count(state, array, limits)
+        if not state.uncounted:
+            counted = pc.value_counts(array.drop_null())
+            _count(state, counted.field("values"), counted.field("counts"), limits.numbers, 0)
+        else:
+            state.uncounted += len(array) - array.null_count
+    else:  # of texts that repeat, each is looked at once
+        counted = pc.value_counts(array.drop_null())
+        texts = as_text(counted.field("values"))
+        _update_text(state, texts, counted.field("counts").to_numpy(), pa.types.is_boolean(array.type))
+        _count(state, texts, counted.field("counts"), limits.values, limits.values)
     if len(sampled):
         _sample(state, array.take(pa.array(sampled)), row_keys[sampled])
 
@@ -197,35 +202,30 @@ def _update_numbers(state: _State, array: pa.Array, limits: Limits) -> None:
     state.hashes = _minima(state.hashes, mix(bits, 3))
 
 
-def _update_text(state: _State, texts: pa.Array) -> None:
-    lengths = pc.utf8_length(texts)
-    state.lengths += int(pc.sum(lengths).as_py() or 0)
-    state.length_min = min(state.length_min, int(pc.min(lengths).as_py()))
-    state.length_max = max(state.length_max, int(pc.max(lengths).as_py()))
-    state.hashes = _minima(state.hashes, text_hashes(texts))
-    counted = pc.value_counts(texts)
-    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+def _update_text(state: _State, values: pa.Array, counts: npt.NDArray[np.int64], boolean: bool) -> None:
+    state.hashes = _minima(state.hashes, text_hashes(values))
+    if boolean:
+        return
+    lengths = pc.utf8_length(values).to_numpy()
+    state.lengths += int((lengths * counts).sum())
+    state.length_min = min(state.length_min, int(lengths.min()))
+    state.length_max = max(state.length_max, int(lengths.max()))
     state.spaces += int((pc.count_substring(values, " ").to_numpy() * counts).sum())
     for number, pattern in enumerate(FORMATS.values()):
         state.formats[number] += int(counts[pc.match_substring_regex(values, pattern).to_numpy(zero_copy_only=False)].sum())
 
 
-def _count(state: _State, array: pa.Array, limits: Limits) -> None:
-    room = limits.numbers if is_numeric(array.type) else limits.values
-    if state.uncounted and is_numeric(array.type):
-        state.uncounted += len(array) - array.null_count
-        return
-    if pa.types.is_floating(array.type):
-        array = array.filter(pc.is_finite(array))
-    counted = pc.value_counts(array.drop_null())
-    texts = as_text(counted.field("values")).to_pylist()
-    for text, count in zip(texts, counted.field("counts").to_pylist(), strict=True):
-        if text is not None:
-            state.counts[text] = state.counts.get(text, 0) + count
+def _count(state: _State, values: pa.Array, counts: pa.Array, room: int, kept: int) -> None:
+    """Adds counts of values; of more than twice `room` the `kept` most frequent stay."""
+    if pa.types.is_floating(values.type):
+        finite = pc.is_finite(values)
+        values, counts = values.filter(finite), counts.filter(finite)
+    for text, count in zip(as_text(values).to_pylist(), counts.to_pylist(), strict=True):
+        state.counts[text] = state.counts.get(text, 0) + count
     if len(state.counts) > 2 * room:
-        kept = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[: 0 if is_numeric(array.type) else room])
-        state.uncounted += sum(state.counts.values()) - sum(kept.values())
-        state.counts = kept
+        most = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[:kept])
+        state.uncounted += sum(state.counts.values()) - sum(most.values())
+        state.counts = most
 
 
 def _sample(state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64]) -> None:
