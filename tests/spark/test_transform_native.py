@@ -194,3 +194,35 @@ def test_forty_hostile_names_are_transformed_and_restored(spark: SparkSession) -
     assert [row[n] for n in range(0, 40, 4)] == [f"value {n}" for n in range(0, 40, 4)]
     assert [row[n] for n in range(1, 40, 4)] == ["<REDACTED>"] * 10
     assert [row[n] for n in range(3, 40, 4)] == [f"value {n}" for n in range(3, 40, 4)]
+
+
+def test_a_column_that_others_read_travels_once_and_is_no_condition(spark: SparkSession) -> None:
+    df = spark.createDataFrame(
+        [("ann", dt.date(2024, 5, 17), "x"), ("bob", dt.date(2024, 5, 17), "y")], "id string, day date, `sql:id = 'ann'` string"
+    )
+    chosen: dict[str, tuple[str, dict[str, Any]]] = {
+        "id": ("hash", {}),
+        "day": ("date_shift", {"per": "id", "within": 30}),
+        "sql:id = 'ann'": ("when", {"condition": "id = 'ann'", "then": "hash", "otherwise": "redact"}),
+    }
+    out = apply_plan(df, plan_for(df, {name: chosen[name] for name in ("id", "day")}), KEYS)
+    assert out._jdf.queryExecution().analyzed().toString().count("AS c3") == 0
+    rows = apply_plan(df, plan_for(df, chosen), KEYS).collect()
+    assert [row["day"] for row in rows] == [row["day"] for row in out.collect()]
+    assert [len(row[2]) for row in rows] == [64, len("<REDACTED>")]
+
+
+def test_with_python_in_the_plan_zip_codes_and_numbers_go_through_arrow_with_the_same_result(table: DataFrame) -> None:
+    chosen: dict[str, tuple[str, dict[str, Any]]] = {
+        "s": ("generalize", {"to": "zip3"}),
+        "i": ("clip", {"top": 90}),
+        "t": ("round", {"to": 5}),
+        "b": ("number_shift", {"by": -7}),
+        "f": ("number_shift", {"by": 0.25}),
+        "d": ("clip", {"top": 90.0}),
+    }
+    alone = apply_plan(table, plan_for(table, chosen), KEYS)
+    mixed = apply_plan(table, plan_for(table, {**chosen, "day": ("date_shift", {"within": 3})}), KEYS)
+    assert not runs_python(alone) and runs_python(mixed)
+    assert "RLIKE" in alone._jdf.queryExecution().toString() and "RLIKE" not in mixed._jdf.queryExecution().toString()
+    assert repr(mixed.select(*chosen).collect()) == repr(alone.select(*chosen).collect())

@@ -23,6 +23,7 @@ from twinlake.transform.plan_file import check_reads, check_table
 from twinlake.transform.positions import Positions, quoted, spark_type
 from twinlake.transform.transforms import TRANSFORMS, Context, Transform
 from twinlake.transform.transforms.base import Apply, Faker
+from twinlake.transform.transforms.conditional import SQL
 from twinlake.transform.transforms.fake import faker_of, fits
 from twinlake.transform.transforms.values import arrow_type, is_scalar
 
@@ -118,22 +119,24 @@ def _in_arrow(
     known: Mapping[str, Transform],
     detectors: Mapping[str, Faker] | None,
 ) -> DataFrame:
-    """One pass: native columns and those that pass are computed before it, the others inside it."""
+    """One pass: columns that pass, and native ones unless Arrow is quicker, are computed before it, the others inside it."""
     columns: list[Column] = [table.cell(at) for at in range(extra)]
     steps = [_passed(at, table.schema.names[at], table.schema.fields[at].nullable) for at in range(extra)]
+    sent: dict[str, int] = {}  # what steps may read, once for all of them
     for at, column in kept:
-        expression = made[at]
+        expression = None if known[column.transform].quicker_in_arrow(column.parameters) else made[at]
         place = len(columns)
         columns.append(table.cell(at) if expression is None else expression)
         if expression is not None:
             steps.append(_passed(place, column.name, column.nullable or column.transform == "sql"))
         else:
             steps.append(_step(place, column, known, detectors))
-    sent: dict[str, int] = {}
+            if not column.name.startswith(SQL):
+                sent[column.name] = place
     for number, (step, read) in enumerate(_reading(steps, kept, known, extra)):
         places = {}
         for name in read:
-            if name not in sent:  # once for all steps that read it
+            if name not in sent:
                 sent[name] = len(columns)
                 columns.append(table.named(name))
             places[name] = sent[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import phonenumbers
 import pyarrow as pa
@@ -118,16 +118,20 @@ def _parsed(value: str, region: str | None, test: object) -> bool:
 
 def fake_email(keys: Keys) -> pa.StringArray:
     """first.lastNNNN@example.com of the same person as the name fakes; nobody can receive it."""
-    female, male, last = person_words(slug=True)
-    first = first_name_of(keys, female, male)
+    female, male, last, hosts = _email_words()
     return joined(
-        first,
-        ".",
+        first_name_of(keys, female, male),
         pick(last, last_index(keys)),
         digits(draw(keys, "email digits", 10_000), 4),
-        "@",
-        pick(DOMAINS, draw(keys, "email domain", len(DOMAINS))),
+        pick(hosts, draw(keys, "email domain", len(hosts))),
     )
+
+
+@cache
+def _email_words() -> tuple[pa.StringArray, ...]:
+    """Female and male first names with a dot, last names, domains with an @: fewer parts to join take less time."""
+    female, male, last = person_words(slug=True)
+    return joined(female, "."), joined(male, "."), last, joined("@", DOMAINS)
 
 
 def fake_phone(keys: Keys) -> pa.StringArray:

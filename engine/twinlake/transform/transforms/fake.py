@@ -59,17 +59,23 @@ def _drawer(parameters: Mapping[str, Any], context: Context) -> Draw:
     def draw(texts: pa.Array, counters: npt.NDArray[np.uint64]) -> pa.Array:
         fakes = faker.fake(counters)
         if gendered:
-            fakes = _same_gender(texts, fakes, counters, None if locale is None else str(locale))
+            fakes = _same_gender(entity, texts, fakes, counters, None if locale is None else str(locale))
         return in_format(entity, texts, fakes, counters) if keeps else fakes
 
     return draw
 
 
-def _same_gender(texts: pa.Array, fakes: pa.Array, counters: npt.NDArray[np.uint64], locale: str | None) -> pa.Array:
+def _same_gender(
+    entity: str, texts: pa.Array, fakes: pa.Array, counters: npt.NDArray[np.uint64], locale: str | None
+) -> pa.Array:
     female, male = gender_of(texts)
     names = gendered_first_names(counters, female, locale)
-    rest = pc.replace_substring_regex(fakes, r"^\S+", "")
-    return pc.if_else(pa.array(female | male), pc.binary_join_element_wise(names, rest, ""), fakes)
+    if locale is not None:
+        rest = pc.replace_substring_regex(fakes, r"^\S+", "")
+        names = pc.binary_join_element_wise(names, rest, "")
+    elif entity == "PERSON":  # the shipped first names are single words: the rest is the last name, which is quicker drawn anew
+        names = pc.binary_join_element_wise(names, all_detectors()["LAST_NAME"].fake(counters), " ")
+    return pc.if_else(pa.array(female | male), names, fakes)
 
 
 def surrogate_domain(parameters: Mapping[str, Any], context: Context) -> str:

@@ -162,5 +162,6 @@ GENERALIZE = Transform(
     output=_output,
     takes=_takes,
     native=_native,
+    quicker_in_arrow=lambda parameters: parameters.get("to") == "zip3",
     valid=_valid,
 )

@@ -18,14 +18,20 @@ from twinlake.transform.transforms.base import DOMAIN, KEY, Context, Parameter, 
 from twinlake.transform.transforms.values import is_scalar, per_distinct
 
 _BLOCK = 64  # bytes that SHA-256 takes at once
+_DIGITS = 64  # hex digits of a whole hash
 MIN_LENGTH = 16  # 64 bits: two of 1,000,000 values collide with probability 3e-8
 
 
 def hash_values(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring, context: Context) -> pa.Array:
     """`array` with each value replaced by the first `length` hex digits of its HMAC."""
     subkey = keys[str(parameters.get("key", DEFAULT_KEY))].subkey("hash", domain_of(parameters, context))
-    length = int(parameters.get("length", 64))
-    return per_distinct(array, lambda texts: pc.utf8_slice_codeunits(pa.array(hmac_hex(subkey, texts), pa.string()), 0, length))
+    length = int(parameters.get("length", _DIGITS))
+
+    def convert(texts: Sequence[bytes]) -> pa.Array:
+        hashes = pa.array(hmac_hex(subkey, texts), pa.string())
+        return hashes if length == _DIGITS else pc.utf8_slice_codeunits(hashes, 0, length)
+
+    return per_distinct(array, convert)
 
 
 def hmac_hex(key: bytes, texts: Sequence[bytes]) -> list[str]:
@@ -46,7 +52,7 @@ def hmac_hex(key: bytes, texts: Sequence[bytes]) -> list[str]:
 HASH = Transform(
     "hash",
     hash_values,
-    (KEY, DOMAIN, Parameter("length", int, 64, minimum=MIN_LENGTH, maximum=64, help="hex digits kept")),
+    (KEY, DOMAIN, Parameter("length", int, _DIGITS, minimum=MIN_LENGTH, maximum=_DIGITS, help="hex digits kept")),
     output="string",
     takes=is_scalar,
     removes=True,

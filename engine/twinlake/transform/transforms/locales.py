@@ -17,9 +17,11 @@ import pyarrow.compute as pc
 
 from twinlake.core.errors import PolicyError, escaped
 from twinlake.core.seeds import derive, mix
+from twinlake.transform.transforms.matrices import holds
 
 UInt64 = npt.NDArray[np.uint64]
 _TOLD_BY = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "pt_BR", "nl_NL", "sv_SE", "pl_PL")
+_TITLE_WORDS = pa.array([title + dot for title in "mr mrs ms dr prof miss herr frau".split() for dot in ("", ".")])  # noqa: SIM905
 _TITLES = r"(?:mrs?|ms|dr|prof|miss|herr|frau)\.? +"
 LOCALIZED = ("PERSON", "FIRST_NAME", "LAST_NAME", "CITY")
 """The entities whose fakes can be asked for in a locale."""
@@ -80,14 +82,22 @@ def gender_of(names: pa.StringArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray
     """(female, male) by the first name of each value: `Ann Lee`, `Lee, Ann`, `Dr. Ann Lee`. Neither where unknown."""
     text = pc.utf8_lower(names)
     # each pass over the text costs as much as drawing the surrogates, and most columns have neither commas nor titles
-    if pc.any(pc.match_substring(text, ",")).as_py():
+    if holds(text, ","):
         text = pc.replace_substring_regex(text, r"^[^,]+, *", "")
-    if pc.any(pc.match_substring_regex(text, rf"^{_TITLES}")).as_py():
-        text = pc.replace_substring_regex(text, rf"^(?:{_TITLES})+", "")
-    first = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"[\s-].*$", "")
+    first = _first_words(text)
+    if holds(text, "\n") or pc.any(pc.is_in(first, value_set=_TITLE_WORDS)).as_py():
+        first = _first_words(pc.replace_substring_regex(text, rf"^(?:{_TITLES})+", ""))
     women, men = gender_lists()
     female, male = (pc.is_in(first, value_set=words).to_numpy(zero_copy_only=False) for words in (women, men))
     return female, male
+
+
+def _first_words(text: pa.StringArray) -> pa.StringArray:
+    """What stands before the first space or hyphen of each value."""
+    text = pc.utf8_trim_whitespace(text)
+    if holds(text, "\n"):  # of several lines the last one is cut
+        return pc.replace_substring_regex(text, r"[\s-].*$", "")
+    return pc.extract_regex(text, r"^(?P<first>[^\s-]*)").field(0)
 
 
 @cache

@@ -39,6 +39,12 @@ def laid_out(texts: pa.Array) -> tuple[npt.NDArray[np.int32], Bytes]:
     return places, np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
 
 
+def holds(texts: pa.Array, char: str) -> bool:
+    """Whether any of the texts has this ASCII character: a look at the bytes, many times quicker than a search."""
+    places, data = laid_out(texts)
+    return bool((data[places[0] : places[-1]] == ord(char)).any())
+
+
 def by_length(texts: pa.Array, convert: Callable[[Bytes], pa.Array]) -> pa.Array:
     """`convert` over the bytes of all texts of one length at once, back in the order of `texts`, which has no nulls."""
     if not len(texts):

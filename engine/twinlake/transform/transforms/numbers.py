@@ -235,6 +235,7 @@ ROUND = Transform(
     (Parameter("to", float, minimum=1e-9, help="round to multiples of this: 5, 1000, 0.1"),),
     takes=is_number,
     native=_round_native,
+    quicker_in_arrow=lambda parameters: True,
     valid=lambda parameters: None if "to" in parameters else "`to` is missing; write `to: 10` for tens",
 )
 CLIP = Transform(
@@ -243,5 +244,6 @@ CLIP = Transform(
     (Parameter("top", float, help="larger numbers become this"), Parameter("bottom", float, help="smaller ones this")),
     takes=is_number,
     native=_clip_native,
+    quicker_in_arrow=lambda parameters: True,
     valid=_clip_valid,
 )
