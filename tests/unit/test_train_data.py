@@ -67,6 +67,7 @@ def plan_of(steps: int = 12, batch: int = 64) -> loop.Plan:
         tuple((t,) for t in everything),
         [everything] * len(SIZES),
         [everything, everything[::-1]],
+        [[-1.0] * size for size in SIZES],
         asdict(TabularSettings(4, 8, 1)),
         6,
         batch,

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlake.core.seeds import derive, generator
+from twinlake.models.places import NOWHERE, OWN, Waves, placed_tokens
 
 ALL_PARENTS_UP_TO = 32
 MAX_FLOATS = 24_000_000
@@ -52,7 +53,8 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...]) -> TabularSetting
 
 
 class TabularNetwork(nn.Module):
-    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at."""
+    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at;
+    `places` (models/places.py) of the values of numbers make these share what is learned."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class TabularNetwork(nn.Module):
         settings: TabularSettings,
         log_marginals: list[npt.NDArray[np.float32]],
         seed: int,
+        places: list[list[float]] | None = None,
     ):
         super().__init__()
         self.parents: Tensor
@@ -91,6 +94,22 @@ class TabularNetwork(nn.Module):
             normal(len(g), hidden, max(sizes[t] for t in g), scale=0.3 / hidden**0.5) for g in self.groups
         )
         self.head_bias = nn.ParameterList(nn.Parameter(_padded([log_marginals[t] for t in g])) for g in self.groups)
+        placed = placed_tokens(places or [])
+        self.waves = Waves(sizes, self.groups, places or [], width, hidden, normal) if placed else None
+        with torch.no_grad():
+            for t in placed:
+                own = torch.where(torch.tensor((places or [])[t]) == NOWHERE, 1.0, OWN)
+                self.embed[self.offsets[t] : self.offsets[t] + sizes[t]] *= own[:, None]
+
+    def plain(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of `tensors`, named like the parameters, as a network without waves would hold them."""
+        out = {n: t.detach().clone() for n, t in tensors.items() if not n.startswith("waves.")}
+        if self.waves is not None:
+            with torch.no_grad():
+                out["embed"] = self.waves.embedding(tensors["embed"], tensors["waves.into"])
+                for n in range(len(self.groups)):
+                    out[f"heads.{n}"] = self.waves.head(n, tensors[f"heads.{n}"], tensors[f"waves.out.{n}"])
+        return out
 
     def forward(self, tokens: Tensor, rank: Tensor, draws: Tensor | None) -> Tensor:
         """Negative log-probability of each token, float32 [B, S].
@@ -100,7 +119,8 @@ class TabularNetwork(nn.Module):
         """
         batch, count = tokens.shape
         settings = self.settings
-        embedded = nn.functional.embedding(tokens + self.offsets, self.embed)
+        table = self.embed if self.waves is None else self.waves.embedding(self.embed)
+        embedded = nn.functional.embedding(tokens + self.offsets, table)
         visible = rank[:, self.parents] < rank[:, :, None]
         if draws is not None:
             keep = draws[:, :count] >= settings.token_dropout
@@ -115,7 +135,8 @@ class TabularNetwork(nn.Module):
             inner = torch.baddbmm(self.blocks[i + 1], h, self.blocks[i]).relu()
             h = torch.baddbmm(h, inner, self.blocks[i + 2])
         losses = torch.empty(count, batch, dtype=h.dtype, device=h.device)
-        for group, head, bias in zip(self.groups, self.heads, self.head_bias, strict=True):
+        for number, (group, own, bias) in enumerate(zip(self.groups, self.heads, self.head_bias, strict=True)):
+            head = own if self.waves is None else self.waves.head(number, own)
             logits = torch.baddbmm(bias, h[group], head)
             picked = logits.gather(2, tokens.T[group][:, :, None]).squeeze(2)
             losses[group] = logits.logsumexp(2) - picked

@@ -26,6 +26,7 @@ from twinlake.core.errors import CommitError, DataError, ModelError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec
+from twinlake.models.places import places_of
 from twinlake.models.sampler import TabularSampler, calibrate
 from twinlake.models.store import drawable_of, save_model
 from twinlake.models.tabular import choose_parents, model_facts, orders_of, settings_for
@@ -145,6 +146,7 @@ def _plan(
         codec.slots,
         choose_parents(codec.slots, information, seed).tolist(),
         orders_of(modelled, codec.slots, codec.sizes, information, seed),
+        places_of(codec),
         asdict(settings_for(model.size, rows, codec.sizes)),
         derive(seed, "train"),
         batch,

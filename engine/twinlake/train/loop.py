@@ -46,6 +46,7 @@ class Plan:
     slots: tuple[tuple[int, ...], ...]
     parents: list[list[int]]
     orders: list[list[int]]
+    places: list[list[float]]
     settings: dict[str, Any]
     seed: int
     batch: int
@@ -91,7 +92,7 @@ def train_worker(config: dict[str, Any]) -> None:
     if place.rank == 0:
         save_marginals(shares, plan)
     network = TabularNetwork(
-        plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(shares), plan.seed
+        plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(shares), plan.seed, plan.places
     )
     network.to(place.device)
     devices = [place.device] if place.device.type == "cuda" else None
@@ -143,7 +144,7 @@ class _State:
             [{"params": matrices, "weight_decay": 1e-4}, {"params": others, "weight_decay": 0.0}], lr=plan.rate
         )
         self.average = {n: p.detach().clone() for n, p in network.named_parameters()}
-        self.best = {n: p.clone() for n, p in self.average.items()}
+        self.best = network.plain(self.average)  # never trained on, so it is kept as it will be drawn from
         self.best_loss, self.waited, self.step, self.seconds = math.inf, 0, 0, 0.0
         self.order, self.finished = 0, False
         self.history: list[dict[str, Any]] = []
@@ -164,7 +165,7 @@ class _State:
         loss = min(losses)
         if loss < self.best_loss:
             self.best_loss, self.waited = loss, 0
-            self.best = {n: p.clone() for n, p in self.average.items()}
+            self.best = self.network.plain(self.average)
         else:
             self.waited += 1
         self.seconds = seconds
@@ -198,7 +199,8 @@ class _State:
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"now.{name}"])
                 self.average[name].copy_(tensors[f"average.{name}"])
-                self.best[name].copy_(tensors[f"best.{name}"])
+            for name, best in self.best.items():
+                best.copy_(tensors[f"best.{name}"])
         state = self.optimizer.state_dict()
         entries: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
