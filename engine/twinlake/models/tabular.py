@@ -30,26 +30,36 @@ MAX_FLOATS = 24_000_000
 
 @dataclass(frozen=True)
 class TabularSettings:
-    """Size of the network; `embedding` and `hidden` are widths, `blocks` residual blocks, dropouts are rates."""
+    """Size of the network; `embedding` and `hidden` are widths, `blocks` residual blocks, dropouts are rates, `decay` the
+    weight decay of AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019)."""
 
     embedding: int = 16
     hidden: int = 64
     blocks: int = 1
     dropout: float = 0.1
     token_dropout: float = 0.05
+    decay: float = 1e-4
 
 
 SIZES = {"s": TabularSettings(8, 32, 0), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
-FEW_ROWS = 20_000
+MANY_ROWS = 50_000
+DECAY = 7.5
 
 
-def settings_for(size: str, rows: int, sizes: tuple[int, ...]) -> TabularSettings:
-    """The settings of `size`; auto looks at rows and tokens: tables with many finely binned numbers need width."""
+def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> TabularSettings:
+    """The settings of `size`; auto starts without a block where rows are few enough for trials to ask for one, and takes
+    width for many rows of many finely binned numbers.
+
+    The decay of few rows is DECAY * sqrt(batch / rows): the gradient of a weight that has nothing to learn still has a mean
+    over the rows, of about sqrt(batch / rows) of what it is in one batch, and that is what decay must outweigh.
+    """
+    few = rows < MANY_ROWS
     if size == "auto":
         fine = sum(s > 48 for s in sizes)
-        size = "s" if rows < 1_500 else "l" if fine >= 8 and rows >= 10_000 else "m"
-    few = rows < FEW_ROWS  # few rows are soon known by heart: hide more of them
-    return replace(SIZES[size], dropout=0.25, token_dropout=0.1) if few else SIZES[size]
+        chosen = replace(SIZES["m"], blocks=0) if few else SIZES["l" if fine >= 8 else "m"]
+    else:
+        chosen = SIZES[size]
+    return replace(chosen, decay=DECAY * (batch / rows) ** 0.5) if few else chosen
 
 
 class TabularNetwork(nn.Module):
