@@ -197,3 +197,17 @@ def test_the_codec_is_json() -> None:
 def test_a_damaged_codec_is_refused(text: str) -> None:
     with pytest.raises(ModelError):
         Codec.from_json(text)
+
+
+def test_what_lies_in_a_cell_is_never_one_of_the_atoms() -> None:
+    """Cells [1, 8] and [10, 13] around the atoms 3, 5, 8 and 11: what is free there is drawn equally often."""
+    column = ColumnCodec(
+        "v", "int", "number", atoms=(3, 5, 8, 11), low=(1, 10), high=(8, 13), bin_start=(0, 1), coarse=(0,) * 7
+    )
+    uniforms = (np.arange(3_000) + 0.5) / 3_000
+    ids = np.arange(3_000, dtype=np.uint64)
+    for token, expected in ((4, {1: 600, 2: 600, 4: 600, 6: 600, 7: 600}), (5, {10: 1_000, 12: 1_000, 13: 1_000})):
+        tokens = np.full((3_000, 1), token, np.uint16)
+        found = decode_column(column, tokens, uniforms, ids, 7, pa.int32()).to_numpy()
+        values, counts = np.unique(found, return_counts=True)
+        assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == expected

@@ -67,6 +67,7 @@ def plan_of(steps: int = 12, batch: int = 64) -> loop.Plan:
         tuple((t,) for t in everything),
         [everything] * len(SIZES),
         [everything, everything[::-1]],
+        [[-1.0] * size for size in SIZES],
         asdict(TabularSettings(4, 8, 1)),
         6,
         batch,
@@ -75,6 +76,8 @@ def plan_of(steps: int = 12, batch: int = 64) -> loop.Plan:
         3,
         4,
         None,
+        0,
+        True,
     )
 
 
@@ -96,32 +99,32 @@ def network_of(plan: loop.Plan) -> TabularNetwork:
 def advance(network: TabularNetwork, state: Any, plan: loop.Plan, shards: Shards) -> None:
     """To the next validation, as the only worker."""
     schedule, place = Schedule(shards.rows, plan.seed, plan.batch), loop.Place(0, 1, torch.device("cpu"))
-    loss, cut = loop._steps(network, network, state, plan, schedule, shards, place, lambda: False)
+    loss, cut = loop.take_steps(network, network, state, plan, schedule, shards, place, lambda: False)
     assert not cut
-    state.after_check(loss, loop._validate(network, state, plan, schedule, shards, place), 1.0)
+    state.after_check(loss, loop.validate(network, state, plan, schedule, shards, place), 1.0)
 
 
 def test_training_stops_at_the_step_that_passes_the_time_limit() -> None:
     plan, shards = plan_of(), shards_of()
     network = network_of(plan)
-    state = loop._State(network, plan)
+    state = loop.TrainingState(network, plan, [])
     schedule, place = Schedule(shards.rows, plan.seed, plan.batch), loop.Place(0, 1, torch.device("cpu"))
-    _, cut = loop._steps(network, network, state, plan, schedule, shards, place, lambda: state.step == 3)
+    _, cut = loop.take_steps(network, network, state, plan, schedule, shards, place, lambda: state.step == 3)
     assert cut and state.step == 3
 
 
 def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
     plan, shards = plan_of(), shards_of()
     whole = network_of(plan)
-    state = loop._State(whole, plan)
+    state = loop.TrainingState(whole, plan, [])
     for _ in range(3):
         advance(whole, state, plan, shards)
     begun = network_of(plan)
-    half = loop._State(begun, plan)
+    half = loop.TrainingState(begun, plan, [])
     advance(begun, half, plan, shards)
     half.save(tmp_path)
     resumed = network_of(plan)
-    other = loop._State(resumed, plan)
+    other = loop.TrainingState(resumed, plan, [])
     other.restore(tmp_path)
     assert other.step == 4 and other.history == half.history
     for _ in range(2):
@@ -135,7 +138,7 @@ def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 def test_the_average_follows_its_formula() -> None:
     network = network_of(plan_of())
-    state = loop._State(network, plan_of())
+    state = loop.TrainingState(network, plan_of(), [])
     expected = float(network.into_bias.detach().flatten()[0])
     for step in range(1, 600):
         with torch.no_grad():
@@ -188,5 +191,5 @@ def test_a_step_that_breaks_the_numbers_stops() -> None:
     network = network_of(plan)
     with pytest.raises(ModelError, match=r"not a number at step \d+"):
         for _ in range(3):
-            advance(network, state := loop._State(network, plan), plan, shards)
+            advance(network, state := loop.TrainingState(network, plan, []), plan, shards)
             del state

@@ -4,7 +4,7 @@ A `ColumnCodec` is plain data (JSON), fitted by models/fitting.py. Methods:
 
 - category: one token a value, in order of frequency; above 512 values two tokens (block, member of the block);
 - number: token A is a state (null, NaN, infinities), a frequent single value (atom) or one of up to 96 bins; token B,
-  where there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid (integers,
+  where there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid less atoms (integers,
   decimals, whole seconds), so every type comes back exactly. Dates, timestamps and numbers or dates written as text
   are numbers too;
 - constant and null: no token, the value is written;
@@ -322,7 +322,7 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
         bin_ = np.clip(first - bins_at, 0, len(bin_start) - 1)
         cells = np.diff(np.append(bin_start, len(low)))[bin_]
         cell = bin_start[bin_] + (tokens[:, 1] % cells if len(column.sizes) == 2 else 0)
-        value = np.where(first >= bins_at, _within(low[cell], high[cell], uniform), value)
+        value = np.where(first >= bins_at, _within(low[cell], high[cell], uniform, atoms), value)
     missing = first == column.states.index("null") if "null" in column.states else np.zeros(len(tokens), bool)
     out = from_domain(column, value, kind)
     if column.texts:
@@ -335,13 +335,20 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
     return pc.if_else(pa.array(missing), pa.scalar(None, kind), out) if missing.any() else out
 
 
-def _within(low: npt.NDArray[Any], high: npt.NDArray[Any], uniform: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """A value of [low, high], uniform on the grid; integers without overflow over the whole int64 range."""
+def _within(
+    low: npt.NDArray[Any], high: npt.NDArray[Any], uniform: npt.NDArray[np.float64], atoms: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """A value of [low, high], uniform on the grid without the sorted `atoms` (they have tokens of their own); integers without
+    overflow over the whole int64 range."""
     if low.dtype == np.float64:
         return np.asarray(np.clip(low * (1.0 - uniform) + high * uniform, low, high))
+    before, upto = np.searchsorted(atoms, low, "left"), np.searchsorted(atoms, high, "right")
     span = high.astype(np.float64) - low.astype(np.float64) + 1.0
+    free = np.maximum(span - (upto - before), 1.0)
     with np.errstate(over="ignore"):
-        value = (low.view(np.uint64) + np.floor(uniform * span).astype(np.uint64)).view(np.int64)
+        value = (low.view(np.uint64) + np.floor(uniform * free).astype(np.uint64)).view(np.int64)
+        # the n-th free value has n values and all atoms below it before it; an atom less its number never falls
+        value += np.searchsorted(atoms - np.arange(len(atoms)), value - before, "right") - before
     return np.asarray(np.minimum(np.maximum(value, low), high))
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlake.core.seeds import derive, generator
+from twinlake.models.places import NOWHERE, OWN, Waves, placed_tokens
 
 ALL_PARENTS_UP_TO = 32
 MAX_FLOATS = 24_000_000
@@ -29,30 +30,41 @@ MAX_FLOATS = 24_000_000
 
 @dataclass(frozen=True)
 class TabularSettings:
-    """Size of the network; `embedding` and `hidden` are widths, `blocks` residual blocks, dropouts are rates."""
+    """Size of the network; `embedding` and `hidden` are widths, `blocks` residual blocks, dropouts are rates, `decay` the
+    weight decay of AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019)."""
 
     embedding: int = 16
     hidden: int = 64
     blocks: int = 1
     dropout: float = 0.1
     token_dropout: float = 0.05
+    decay: float = 1e-4
 
 
 SIZES = {"s": TabularSettings(8, 32, 0), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
-FEW_ROWS = 20_000
+MANY_ROWS = 50_000
+DECAY = 7.5
 
 
-def settings_for(size: str, rows: int, sizes: tuple[int, ...]) -> TabularSettings:
-    """The settings of `size`; auto looks at rows and tokens: tables with many finely binned numbers need width."""
+def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> TabularSettings:
+    """The settings of `size`; auto starts without a block where rows are few enough for trials to ask for one, and takes
+    width for many rows of many finely binned numbers.
+
+    The decay of few rows is DECAY * sqrt(batch / rows): the gradient of a weight that has nothing to learn still has a mean
+    over the rows, of about sqrt(batch / rows) of what it is in one batch, and that is what decay must outweigh.
+    """
+    few = rows < MANY_ROWS
     if size == "auto":
         fine = sum(s > 48 for s in sizes)
-        size = "s" if rows < 1_500 else "l" if fine >= 8 and rows >= 10_000 else "m"
-    few = rows < FEW_ROWS  # few rows are soon known by heart: hide more of them
-    return replace(SIZES[size], dropout=0.25, token_dropout=0.1) if few else SIZES[size]
+        chosen = replace(SIZES["m"], blocks=0) if few else SIZES["l" if fine >= 8 else "m"]
+    else:
+        chosen = SIZES[size]
+    return replace(chosen, decay=DECAY * (batch / rows) ** 0.5) if few else chosen
 
 
 class TabularNetwork(nn.Module):
-    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at."""
+    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at;
+    `places` (models/places.py) of the values of numbers make these share what is learned."""
 
     def __init__(
         self,
@@ -61,6 +73,7 @@ class TabularNetwork(nn.Module):
         settings: TabularSettings,
         log_marginals: list[npt.NDArray[np.float32]],
         seed: int,
+        places: list[list[float]] | None = None,
     ):
         super().__init__()
         self.parents: Tensor
@@ -91,6 +104,22 @@ class TabularNetwork(nn.Module):
             normal(len(g), hidden, max(sizes[t] for t in g), scale=0.3 / hidden**0.5) for g in self.groups
         )
         self.head_bias = nn.ParameterList(nn.Parameter(_padded([log_marginals[t] for t in g])) for g in self.groups)
+        placed = placed_tokens(places or [])
+        self.waves = Waves(sizes, self.groups, places or [], width, hidden, normal) if placed else None
+        with torch.no_grad():
+            for t in placed:
+                own = torch.where(torch.tensor((places or [])[t]) == NOWHERE, 1.0, OWN)
+                self.embed[self.offsets[t] : self.offsets[t] + sizes[t]] *= own[:, None]
+
+    def plain(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of `tensors`, named like the parameters, as a network without waves would hold them."""
+        out = {n: t.detach().clone() for n, t in tensors.items() if not n.startswith("waves.")}
+        if self.waves is not None:
+            with torch.no_grad():
+                out["embed"] = self.waves.embedding(tensors["embed"], tensors["waves.into"])
+                for n in range(len(self.groups)):
+                    out[f"heads.{n}"] = self.waves.head(n, tensors[f"heads.{n}"], tensors[f"waves.out.{n}"])
+        return out
 
     def forward(self, tokens: Tensor, rank: Tensor, draws: Tensor | None) -> Tensor:
         """Negative log-probability of each token, float32 [B, S].
@@ -100,7 +129,8 @@ class TabularNetwork(nn.Module):
         """
         batch, count = tokens.shape
         settings = self.settings
-        embedded = nn.functional.embedding(tokens + self.offsets, self.embed)
+        table = self.embed if self.waves is None else self.waves.embedding(self.embed)
+        embedded = nn.functional.embedding(tokens + self.offsets, table)
         visible = rank[:, self.parents] < rank[:, :, None]
         if draws is not None:
             keep = draws[:, :count] >= settings.token_dropout
@@ -115,7 +145,8 @@ class TabularNetwork(nn.Module):
             inner = torch.baddbmm(self.blocks[i + 1], h, self.blocks[i]).relu()
             h = torch.baddbmm(h, inner, self.blocks[i + 2])
         losses = torch.empty(count, batch, dtype=h.dtype, device=h.device)
-        for group, head, bias in zip(self.groups, self.heads, self.head_bias, strict=True):
+        for number, (group, own, bias) in enumerate(zip(self.groups, self.heads, self.head_bias, strict=True)):
+            head = own if self.waves is None else self.waves.head(number, own)
             logits = torch.baddbmm(bias, h[group], head)
             picked = logits.gather(2, tokens.T[group][:, :, None]).squeeze(2)
             losses[group] = logits.logsumexp(2) - picked

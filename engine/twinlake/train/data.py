@@ -20,6 +20,8 @@ from twinlake.core.seeds import derive, permute
 Tokens = npt.NDArray[np.uint16]
 VALIDATION_SHARE = 0.05
 MAX_VALIDATION = 50_000
+CHOSEN_FROM = 2_000
+ENOUGH = 500
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,11 @@ class Schedule:
 
     @property
     def validation_rows(self) -> int:
-        """5% of the rows, at most 50,000, at least one."""
-        return max(1, min(MAX_VALIDATION, round(self.rows * VALIDATION_SHARE)))
+        """5% of the rows, at most 50,000, at least one; of 2,000 to 10,000 rows up to a tenth, since settings are chosen by
+        them."""
+        share = 2 * VALIDATION_SHARE if self.rows >= CHOSEN_FROM else VALIDATION_SHARE
+        most = max(round(self.rows * VALIDATION_SHARE), min(ENOUGH, round(self.rows * share)))
+        return max(1, min(MAX_VALIDATION, most))
 
     @property
     def train_rows(self) -> int:

@@ -26,18 +26,23 @@ from twinlake.core.errors import CommitError, DataError, ModelError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec
+from twinlake.models.places import places_of
 from twinlake.models.sampler import TabularSampler, calibrate
 from twinlake.models.store import determines_of, drawable_of, save_model
-from twinlake.models.tabular import choose_parents, model_facts, orders_of, settings_for
+from twinlake.models.tabular import MANY_ROWS, TabularSettings, choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
 from twinlake.tables.parts import file_hash, write_text
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.cluster import ray_cluster
-from twinlake.train.loop import Plan, failure_file, train_worker
+from twinlake.train.data import CHOSEN_FROM, Schedule
+from twinlake.train.loop import Plan, failure_file
+from twinlake.train.worker import train_worker
 
 MIN_ROWS = 10
 MIN_STEPS = 400
+
+TRIAL_STEPS = 160
 
 
 def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
@@ -60,8 +65,16 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
     return (
         "nothing to learn: every column is constant or made anew"
         if best is None
-        else f"{len(history)} validations, best loss {best:.3f} nats a row"
+        else f"{len(history)} validations, best loss {best:.3f} nats a row; {_said(facts)}"
     )
+
+
+def _said(facts: dict[str, Any]) -> str:
+    """The chosen size of the network, and how it was chosen."""
+    settings, tried = facts["settings"], len(facts["trials"])
+    blocks = f"{settings['blocks']} block{'' if settings['blocks'] == 1 else 's'}"
+    how = f"the best of {tried} trials" if tried else "by rows and columns"
+    return f"width {settings['hidden']}, {blocks}, decay {settings['decay']:.2g}: {how}"
 
 
 def fit_tabular(
@@ -111,10 +124,11 @@ def fit_tabular(
         "steps": plan.steps,
         "rate": plan.rate,
         "history": history.metrics,
+        "trials": history.checkpoint["trials"],
         **model_facts(
             plan.sizes,
             np.array(plan.parents),
-            settings_for(model.size, rows, plan.sizes),
+            TabularSettings(**history.checkpoint["settings"]),
             plan.orders[order],
             codec.slots,
         ),
@@ -134,9 +148,9 @@ def _plan(
     information = _information(codec, counts)
     modelled = [c for c, slots in enumerate(codec.slots) if slots]
     batch = max(1, min(max(256, min(8_192, rows // 64)), max(16, rows // 8)))
-    train_rows = max(1, rows - max(1, min(50_000, round(rows * 0.05))))
-    epochs = min(40.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
-    steps = math.ceil(epochs * train_rows / batch)
+    few = rows < MANY_ROWS
+    epochs = min(30.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
+    steps = math.ceil(epochs * Schedule(rows, seed, batch).train_rows / batch)
     steps = max(MIN_STEPS if train.epochs == "auto" else 1, steps)
     return Plan(
         str(shards),
@@ -145,14 +159,17 @@ def _plan(
         codec.slots,
         choose_parents(codec.slots, information, seed).tolist(),
         orders_of(modelled, codec.slots, codec.sizes, information, seed),
-        asdict(settings_for(model.size, rows, codec.sizes)),
+        places_of(codec),
+        asdict(settings_for(model.size, rows, codec.sizes, batch)),
         derive(seed, "train"),
         batch,
         steps,
-        3e-3 * math.sqrt(batch / 512),
+        (6e-3 if few else 3e-3) * math.sqrt(batch / 512),
         min(20, steps),
         4,
         None if train.max_minutes is None else 60.0 * train.max_minutes,
+        min(TRIAL_STEPS, steps // 3) if model.size == "auto" and CHOSEN_FROM <= rows < MANY_ROWS else 0,
+        rows >= CHOSEN_FROM,  # fewer rows hold out too few to tell: decay alone keeps them from being known by heart
     )
 
 

@@ -1,5 +1,5 @@
-"""The training loop that every Ray Train worker runs: data-parallel, resumable, the same result for any number of
-workers.
+"""The training loop of every Ray Train worker (train/worker.py): data-parallel, resumable, the same result for any number
+of workers.
 
 Each step takes the global batch of train/data.py, of which a worker computes its slice; orders and dropout are drawn
 for the global batch and sliced likewise. Gradients are averaged by DistributedDataParallel (gloo on CPUs, nccl on
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,13 +25,14 @@ from torch import Tensor, nn
 
 from twinlake.core.errors import ModelError
 from twinlake.core.seeds import derive, generator, permute
-from twinlake.models.tabular import TabularNetwork, TabularSettings, ranks_of
-from twinlake.train.data import Schedule, Shards, open_shards
+from twinlake.models.tabular import TabularNetwork, ranks_of
+from twinlake.train.data import Schedule, Shards
 
 EMA_DECAY = 0.98
 CLIP = 5.0
 COUNT_ROWS = 2_000_000
 Scalar = TypeVar("Scalar", bound=np.generic)
+Shares = list[npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Plan:
     slots: tuple[tuple[int, ...], ...]
     parents: list[list[int]]
     orders: list[list[int]]
+    places: list[list[float]]
     settings: dict[str, Any]
     seed: int
     batch: int
@@ -54,6 +54,8 @@ class Plan:
     checks: int
     patience: int
     max_seconds: float | None
+    trial_steps: int
+    stops_early: bool
 
 
 @dataclass(frozen=True)
@@ -75,75 +77,25 @@ class Place:
         return tensor
 
 
-def train_worker(config: dict[str, Any]) -> None:
-    """The train function of one worker (top level, so that Ray ships it by name). A loss that is not a number
-    ends the training, with the reason in `failure_file`."""
-    import ray.train
-    import ray.train.torch
-
-    torch.set_num_threads(1)
-    plan = Plan(**{**config, "sizes": tuple(config["sizes"]), "slots": tuple(map(tuple, config["slots"]))})
-    context = ray.train.get_context()
-    place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    shards = open_shards(plan.shards)
-    schedule = Schedule(shards.rows, plan.seed, plan.batch)
-    shares = marginals(shards, plan)
-    if place.rank == 0:
-        save_marginals(shares, plan)
-    network = TabularNetwork(
-        plan.sizes, np.array(plan.parents), TabularSettings(**plan.settings), log_marginals(shares), plan.seed
-    )
-    network.to(place.device)
-    devices = [place.device] if place.device.type == "cuda" else None
-    wrapped = nn.parallel.DistributedDataParallel(network, device_ids=devices) if place.world > 1 else network
-    state = _State(network, plan)
-    if checkpoint := ray.train.get_checkpoint():
-        with checkpoint.as_directory() as folder:
-            state.restore(Path(folder))
-    started = time.monotonic() - state.seconds
-
-    def out_of_time() -> bool:
-        # all workers must agree, or one would wait for the others for ever
-        late = plan.max_seconds is not None and time.monotonic() - started > plan.max_seconds
-        return plan.max_seconds is not None and bool(place.sum(torch.tensor([late], dtype=torch.int32, device=place.device)))
-
-    while not state.finished:
-        try:
-            loss, cut = _steps(wrapped, network, state, plan, schedule, shards, place, out_of_time)
-        except ModelError as error:  # a retry would end the same way: the driver is told, and the workers end in peace
-            if place.rank == 0:
-                failure_file(plan).write_text(str(error))
-            return
-        state.after_check(loss, _validate(network, state, plan, schedule, shards, place), time.monotonic() - started)
-        state.finished |= cut
-        metrics = state.history[-1]
-        with tempfile.TemporaryDirectory() as folder:
-            saved = None
-            if place.rank == 0:
-                state.save(Path(folder))
-                saved = ray.train.Checkpoint.from_directory(folder)
-                with open(plan.progress, "a") as handle:
-                    handle.write(json.dumps(metrics) + "\n")
-            ray.train.report({**metrics, "finished": state.finished}, checkpoint=saved)
-
-
 def failure_file(plan: Plan) -> Path:
     """Where a worker leaves the reason why training can't go on."""
     return Path(plan.progress).with_suffix(".failed")
 
 
-class _State:
-    """What a checkpoint holds: weights, their moving average, the best average so far, the optimizer, where we are."""
+class TrainingState:
+    """What a checkpoint holds: weights, their moving average, the best average so far, the optimizer, where we are, and the
+    trials that chose the settings."""
 
-    def __init__(self, network: TabularNetwork, plan: Plan) -> None:
-        self.network, self.plan = network, plan
+    def __init__(self, network: TabularNetwork, plan: Plan, trials: list[dict[str, Any]]) -> None:
+        self.network, self.plan, self.settings, self.trials = network, plan, plan.settings, trials
         matrices = [p for p in network.parameters() if p.dim() > 1 and p.shape[-2] > 1]
         others = [p for p in network.parameters() if not (p.dim() > 1 and p.shape[-2] > 1)]
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": 1e-4}, {"params": others, "weight_decay": 0.0}], lr=plan.rate
+            [{"params": matrices, "weight_decay": network.settings.decay}, {"params": others, "weight_decay": 0.0}],
+            lr=plan.rate,
         )
         self.average = {n: p.detach().clone() for n, p in network.named_parameters()}
-        self.best = {n: p.clone() for n, p in self.average.items()}
+        self.best = network.plain(self.average)  # never trained on, so it is kept as it will be drawn from
         self.best_loss, self.waited, self.step, self.seconds = math.inf, 0, 0, 0.0
         self.order, self.finished = 0, False
         self.history: list[dict[str, Any]] = []
@@ -162,9 +114,9 @@ class _State:
             self.order = int(np.argmin(losses))
             self.best_loss = math.inf  # another order is another yardstick
         loss = min(losses)
-        if loss < self.best_loss:
+        if loss < self.best_loss or not plan.stops_early:
             self.best_loss, self.waited = loss, 0
-            self.best = {n: p.clone() for n, p in self.average.items()}
+            self.best = self.network.plain(self.average)
         else:
             self.waited += 1
         self.seconds = seconds
@@ -188,7 +140,8 @@ class _State:
         for number, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": v for k, v in entry.items()}
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, folder / "state.safetensors")
-        facts = {k: getattr(self, k) for k in ("best_loss", "waited", "step", "seconds", "order", "finished", "history")}
+        names = ("best_loss", "waited", "step", "seconds", "order", "finished", "history", "settings", "trials")
+        facts = {name: getattr(self, name) for name in names}
         (folder / "state.json").write_text(json.dumps(facts))
 
     def restore(self, folder: Path) -> None:
@@ -198,7 +151,8 @@ class _State:
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"now.{name}"])
                 self.average[name].copy_(tensors[f"average.{name}"])
-                self.best[name].copy_(tensors[f"best.{name}"])
+            for name, best in self.best.items():
+                best.copy_(tensors[f"best.{name}"])
         state = self.optimizer.state_dict()
         entries: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -210,10 +164,10 @@ class _State:
             setattr(self, name, value)
 
 
-def _steps(
+def take_steps(
     wrapped: nn.Module,
     network: TabularNetwork,
-    state: _State,
+    state: TrainingState,
     plan: Plan,
     schedule: Schedule,
     shards: Shards,
@@ -278,8 +232,8 @@ def _schedule(step: int, steps: int) -> float:
     return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def _validate(
-    network: TabularNetwork, state: _State, plan: Plan, schedule: Schedule, shards: Shards, place: Place
+def validate(
+    network: TabularNetwork, state: TrainingState, plan: Plan, schedule: Schedule, shards: Shards, place: Place
 ) -> list[float]:
     """Mean loss of the averaged weights on the validation rows, nats a row; of each candidate order at 60% of the
     steps."""
@@ -306,7 +260,7 @@ def _load(network: TabularNetwork, tensors: dict[str, Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def marginals(shards: Shards, plan: Plan) -> list[npt.NDArray[np.float64]]:
+def marginals(shards: Shards, plan: Plan) -> Shares:
     """The share of each value of each token among the rows (among 2 million of them at most)."""
     counts = [np.zeros(size) for size in plan.sizes]
     index = (
@@ -321,7 +275,7 @@ def marginals(shards: Shards, plan: Plan) -> list[npt.NDArray[np.float64]]:
     return [count / count.sum() for count in counts]
 
 
-def save_marginals(shares: list[npt.NDArray[np.float64]], plan: Plan) -> None:
+def save_marginals(shares: Shares, plan: Plan) -> None:
     """Leaves the marginals for the driver, which must not read the shards: mapped pages would count as its memory."""
     file = Path(plan.progress).with_name("marginals.npz")
     temporary = file.with_name(".marginals.tmp.npz")
@@ -329,6 +283,6 @@ def save_marginals(shares: list[npt.NDArray[np.float64]], plan: Plan) -> None:
     temporary.replace(file)
 
 
-def log_marginals(shares: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float32]]:
+def log_marginals(shares: Shares) -> list[npt.NDArray[np.float32]]:
     """Where the heads start: log shares, no value below one in ten million."""
     return [np.log(np.maximum(share, 1e-7)).astype(np.float32) for share in shares]

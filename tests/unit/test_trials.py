@@ -1,0 +1,57 @@
+"""Which settings short trials choose, by losses that are written down, and how they go with checkpoints' plans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from twinlake.models.tabular import settings_for
+from twinlake.train.data import Schedule
+from twinlake.train.worker import choose_settings
+
+FIRST: dict[str, Any] = {"blocks": 0, "decay": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("losses", "chosen"),
+    [
+        ({(0, 2.0): 20.0, (1, 2.0): 19.5, (1, 0.5): 19.2}, (1, 0.5)),
+        ({(0, 2.0): 20.0, (1, 2.0): 19.5, (1, 0.5): 19.48}, (1, 2.0)),  # weaker decay gains too little
+        ({(0, 2.0): 20.0, (1, 2.0): 19.95, (0, 0.5): 20.1}, (0, 2.0)),  # so does a block
+        ({(0, 2.0): 20.0, (1, 2.0): 21.0, (0, 0.5): 19.0}, (0, 0.5)),
+        ({(0, 2.0): 20.0, (1, 2.0): None}, (0, 2.0)),  # out of time
+        ({(0, 2.0): None}, (0, 2.0)),
+    ],
+)
+def test_changes_must_earn_their_place(losses: dict[tuple[int, float], float | None], chosen: tuple[int, float]) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def trial(settings: dict[str, Any]) -> float | None:
+        asked.append((settings["blocks"], settings["decay"]))
+        return losses[asked[-1]]
+
+    best, trials = choose_settings(FIRST, trial)
+    assert (best["blocks"], best["decay"]) == chosen
+    assert asked == list(losses)
+    assert [t["validation_loss"] for t in trials] == [loss for loss in losses.values() if loss is not None]
+    assert FIRST == {"blocks": 0, "decay": 2.0}
+
+
+def test_decay_follows_from_batch_and_rows() -> None:
+    assert settings_for("auto", 640, (5,), 80).decay == pytest.approx(7.5 / 8**0.5)
+    assert settings_for("m", 40_000, (5,), 625).decay == pytest.approx(7.5 / 8)
+    assert settings_for("auto", 1_000_000, (5,), 8_192).decay == 1e-4
+    assert [settings_for("auto", rows, (60,) * 8, 512).blocks for rows in (640, 49_999, 50_000)] == [0, 0, 1]
+    assert settings_for("auto", 50_000, (60,) * 8, 512).hidden == 128
+
+
+@pytest.mark.parametrize(
+    ("rows", "held"), [(10, 1), (700, 35), (1_999, 100), (2_000, 200), (5_000, 500), (10_000, 500), (20_000, 1_000)]
+)
+def test_up_to_a_tenth_is_held_out_where_settings_are_chosen(rows: int, held: int) -> None:
+    assert Schedule(rows, 1, 64).validation_rows == held
+
+
+def test_at_most_fifty_thousand_rows_are_held_out() -> None:
+    assert Schedule(3_000_000, 1, 64).validation_rows == 50_000
