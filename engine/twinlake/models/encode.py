@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from twinlake.core.config import Config
 from twinlake.core.seeds import derive
-from twinlake.models.codec import Codec, Tokens, bin_labels, column_from_json
+from twinlake.models.bin_labels import bin_labels
+from twinlake.models.codec import Codec, Tokens, column_from_json
 from twinlake.models.fitting import fit_column
 from twinlake.models.relations import SAMPLE_ROWS, Check, Relation, candidates
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs

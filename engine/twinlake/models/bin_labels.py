@@ -1,0 +1,41 @@
+"""What the values of a column's first token are called in plots and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from twinlake.models.codec import BLOCK, ColumnCodec
+from twinlake.models.written import TIME_FORMATS
+
+
+def bin_labels(column: ColumnCodec) -> list[str]:
+    """A short text for each value of the first token, for plots: categories and atoms by value, bins by range."""
+    rare = ["(rare)"]
+    if column.method == "category":
+        if len(column.sizes) == 2:
+            return (
+                [
+                    f"values {i * BLOCK + 1}-{min((i + 1) * BLOCK, len(column.values))}"
+                    for i in range(column.sizes[0] - 1 - len(column.states))
+                ]
+                + list(column.states)
+                + rare
+            )
+        return [*column.values, *column.states, *rare]
+    if column.method != "number":
+        return ["present", "null"]
+    ends = [*column.bin_start[1:], len(column.low)] if column.bin_start else []
+    shown = [_shown(column, v) for v in column.atoms]
+    bins = [
+        f"{_shown(column, column.low[a])} .. {_shown(column, column.high[b - 1])}"
+        for a, b in zip(column.bin_start, ends, strict=True)
+    ]
+    return [*column.states, *column.texts, *shown, *bins, *rare]
+
+
+def _shown(column: ColumnCodec, value: float) -> str:
+    if column.type in ("date", "timestamp", "timestamp_ntz") or column.text in TIME_FORMATS:
+        unit = "D" if column.type == "date" or column.text == "date" else "s" if column.text else "us"
+        shown = str(np.array(int(value) * column.step, np.int64).astype(f"datetime64[{unit}]"))
+        return shown.replace("T", " ")[: 10 if unit == "D" else 16]
+    return f"{value / 10**column.scale:.6g}" if column.domain == "int" else f"{value:.6g}"
