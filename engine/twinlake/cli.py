@@ -248,13 +248,15 @@ def _run_line(
     config = load_config(file, settings, arguments=arguments)
     if config.source.path is None and config.source.table is None:
         raise UserError(f"no source: name a path or a table, such as `twinlake {stage} customers.parquet`")
+    if dry_run and stage not in ("run", "plan"):
+        raise UserError(f"--dry-run is for run (what it will cost) and plan (what would change); leave it out of {stage}")
     from twinlake.core.progress import opened
 
     with _engines(verbose) as visible, opened(quiet, visible) as progress:
         from twinlake import pipeline
 
         if dry_run:
-            text = pipeline.dry_run(config, progress=progress)
+            text = pipeline.dry_run(config, progress=progress, cost=stage == "run")
         else:
             result = pipeline.run(config, progress=progress, last="report" if stage == "run" else stage)
             text = result.summary() if stage == "run" else pipeline.describe(result.run_dir, stage)

@@ -26,6 +26,7 @@ from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
 from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots, spark_errors
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
+from twinlake.train.cost import run_cost
 from twinlake.train.fit import train_run
 from twinlake.transform.plan import tags_of
 from twinlake.transform.policy import policy_text
@@ -164,6 +165,8 @@ def run(
         return result_of(folder, status)
 
 
-def dry_run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None) -> str:
-    """What `plan` would decide, as a diff from the run's plan.yaml, or from the table as it is. Writes no plan."""
-    return plan_change(RunFolder(run(config, spark, progress, last="classify").run_dir), config)
+def dry_run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, cost: bool = False) -> str:
+    """What `plan` would decide, as a diff from the run's plan.yaml or from the table as it is; with `cost`, what the run will
+    take. Profiles and classifies; writes no plan."""
+    folder = RunFolder(run(config, spark, progress, last="classify").run_dir)
+    return run_cost(folder, config) if cost else plan_change(folder, config)

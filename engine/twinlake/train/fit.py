@@ -147,11 +147,8 @@ def _plan(
     rows = counts.rows
     information = _information(codec, counts)
     modelled = [c for c, slots in enumerate(codec.slots) if slots]
-    batch = max(1, min(max(256, min(8_192, rows // 64)), max(16, rows // 8)))
+    batch, steps = schedule_of(rows, train)
     few = rows < MANY_ROWS
-    epochs = min(30.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
-    steps = math.ceil(epochs * Schedule(rows, seed, batch).train_rows / batch)
-    steps = max(MIN_STEPS if train.epochs == "auto" else 1, steps)
     return Plan(
         str(shards),
         str(work / "progress.jsonl"),
@@ -171,6 +168,14 @@ def _plan(
         min(TRIAL_STEPS, steps // 3) if model.size == "auto" and CHOSEN_FROM <= rows < MANY_ROWS else 0,
         rows >= CHOSEN_FROM,  # fewer rows hold out too few to tell: decay alone keeps them from being known by heart
     )
+
+
+def schedule_of(rows: int, train: TrainConfig) -> tuple[int, int]:
+    """Rows of a training batch, and how many batches at most; from the number of rows unless `train` says otherwise."""
+    batch = max(1, min(max(256, min(8_192, rows // 64)), max(16, rows // 8)))
+    epochs = min(30.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
+    steps = math.ceil(epochs * Schedule(rows, 0, batch).train_rows / batch)
+    return batch, max(MIN_STEPS if train.epochs == "auto" else 1, steps)
 
 
 def _information(codec: Codec, counts: TokenCounts) -> npt.NDArray[np.float64]:

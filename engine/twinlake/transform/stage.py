@@ -26,7 +26,7 @@ Detectors = Mapping[str, Detector] | None
 
 def plan_run(folder: RunFolder, config: Config, detectors: Detectors = None) -> str:
     """Writes what happens to each column; may be edited by hand before going on. Returns a line about it."""
-    made = _made(folder, config, detectors)
+    made = plan_of(folder, config, detectors)
     write_text(folder / "plan.yaml", made.to_yaml())
     changed = [c.name for c in made.columns if c.transform != "keep"]
     return f"{len(changed)} of {len(made.columns)} columns are transformed"
@@ -36,7 +36,7 @@ def plan_change(folder: RunFolder, config: Config, detectors: Detectors = None) 
     """What `plan_run` would write, as a diff from the plan.yaml that is there, or from the table as it is."""
     file = folder / "plan.yaml"
     old = Plan.from_yaml(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
-    return plan_diff(old, _made(folder, config, detectors))
+    return plan_diff(old, plan_of(folder, config, detectors))
 
 
 def transform_run(
@@ -62,7 +62,8 @@ def read_plan(folder: RunFolder, source: Source) -> Plan:
     return Plan.from_yaml(file.read_text(encoding="utf-8"), str(file), table)
 
 
-def _made(folder: RunFolder, config: Config, detectors: Detectors) -> Plan:
+def plan_of(folder: RunFolder, config: Config, detectors: Detectors = None) -> Plan:
+    """What the policy decides for the profiled and classified table of a run."""
     policy, tags = load_policy(config.policy), folder.state().get("tags")
     return make_plan(read_profile(folder), read_labels(folder), policy, detectors=_own(config, detectors), tags=tags)
 
