@@ -30,9 +30,9 @@ def make_wide(out: Path) -> None:
     draw = np.random.Generator(np.random.Philox(1))
     hidden, columns = draw.normal(size=(20_000, 10)), {}
     for i in range(1_000):
-        factor = hidden[:, i % 10]
+        factor = hidden[:, i % 10] + draw.normal(size=20_000) * 0.5
         if i % 3 == 0:
-            columns[f"number_{i}"] = pa.array(np.round(factor * 3 + draw.normal(size=len(factor)), 2))
+            columns[f"number_{i}"] = pa.array(np.round(factor * 3, 2))
         elif i % 3 == 1:
             columns[f"class_{i}"] = pa.array([f"v{x}" for x in np.clip((factor * 2).astype(int) + 3, 0, 6)])
         else:

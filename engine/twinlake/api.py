@@ -109,20 +109,24 @@ def fit(
     size: str = "auto",
     seed: int = 7,
     min_people: int = 10,
+    start_from: Model | str | Path | None = None,
     progress: Progress | None = None,
     **train: Any,
 ) -> Model:
     """Trains a model on `df`, which should hold no personal data any more (see `transform`).
 
     `plan` tells how columns were transformed, so that surrogates are drawn and not modelled. `path`: where the model goes
-    (default: a new temporary folder); executors must be able to read it. `train`: keys of the config's train section.
+    (default: a new temporary folder); executors must be able to read it. `start_from`: a model of an earlier day, whose weights
+    are used where columns agree. `train`: keys of the config's train section.
     """
     from twinlake.train.frame import fit_frame
 
     if family not in ("tabular",):
         raise ConfigError(f"unknown model family {family!r}{nearest(family, ['tabular'])}; known: tabular")
     out = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="twinlake-")) / "model"
-    settings = load_config(base={"model": {"family": family, "size": size}, "train": train})
+    earlier = start_from.path if isinstance(start_from, Model) else start_from
+    chosen = {"family": family, "size": size, "start_from": None if earlier is None else str(earlier)}
+    settings = load_config(base={"model": chosen, "train": train})
     model: ModelConfig = settings.model
     training: TrainConfig = settings.train
     fit_frame(_checked(df), plan, out, model, training, derive(seed, "model"), min_people, progress)

@@ -20,6 +20,7 @@ from twinlake.evaluate.results import RunResult, describe, record_texts, result_
 from twinlake.evaluate.stage import evaluate_run, report_run
 from twinlake.generate.stage import check_steering, generate_run
 from twinlake.models.encode import encode_run
+from twinlake.models.store import model_identity
 from twinlake.profile.stage import profile_run
 from twinlake.tables.parts import file_hash
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
@@ -105,7 +106,7 @@ LINE: tuple[Stage[Run], ...] = (
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
     Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
           ("plan.yaml",), ("protected", "private/holdout")),
-    Stage("encode", encode, lambda c, f: None, ("protected", "private/holdout"),
+    Stage("encode", encode, lambda c, f: model_identity(c.model.start_from), ("protected", "private/holdout"),
           ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz")),
     Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
           ("private/encoded", "private/pairs.npz"), ("model",)),

@@ -69,7 +69,9 @@ def write_table(folder: Path, rows: int) -> Path:
     return folder
 
 
-def fit(folder: Path, workers: int = 2, epochs: float = EPOCHS, **train: Any) -> dict[str, Any]:
+def fit(
+    folder: Path, workers: int = 2, epochs: float = EPOCHS, model: ModelConfig = ModelConfig(size="m"), **train: Any
+) -> dict[str, Any]:
     from twinlake.models.codec import Codec
     from twinlake.profile.counts import TokenCounts
     from twinlake.train.fit import fit_tabular
@@ -77,7 +79,7 @@ def fit(folder: Path, workers: int = 2, epochs: float = EPOCHS, **train: Any) ->
     codec = Codec.from_json((folder / "codec.json").read_text())
     counts = TokenCounts.load(folder / "counts.npz")
     settings = TrainConfig(workers=workers, epochs=epochs, **train)
-    return fit_tabular(codec, counts, folder / "shards", folder / "work", folder / "model", ModelConfig(size="m"), settings, 3)
+    return fit_tabular(codec, counts, folder / "shards", folder / "work", folder / "model", model, settings, 3)
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +221,16 @@ def wait_for_checks(file: Path, count: int, seconds: float = 240.0) -> list[int]
 
     wait_for(lambda: len(steps()) >= count, seconds)
     return steps()
+
+
+def test_a_training_goes_on_from_an_earlier_model(calm: tuple[Path, dict[str, Any]], fresh: Path) -> None:
+    """The first validation is as good as the earlier model's last, before a step is taken."""
+    from twinlake.models.store import check_model
+
+    earlier = calm[0] / "model"
+    facts = fit(fresh, epochs=0.2, model=ModelConfig(start_from=str(earlier)))
+    start = facts["start_from"]
+    assert start["model"] == check_model(earlier)
+    assert start["loss_there"] == min(losses(calm[1]))
+    assert start["loss_here"] == pytest.approx(start["loss_there"], abs=0.02)
+    assert losses(facts)[-1] < losses(calm[1])[0] - 1.0

@@ -104,6 +104,7 @@ class ModelConfig(Section):
 
     family: str = Field("tabular", description="Model family: tabular.")
     size: Literal["auto", "s", "m", "l"] = Field("auto", description="Width of the network; auto follows the data.")
+    start_from: str | None = Field(None, description="Model folder, or run, to go on from: weights of columns that agree.")
 
 
 class TrainConfig(Section):

@@ -24,8 +24,10 @@ from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, Tokens, column_from_json
+from twinlake.models.continuing import continued
 from twinlake.models.fitting import fit_column
 from twinlake.models.relations import SAMPLE_ROWS, Check, Relation, candidates
+from twinlake.models.store import model_folder
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
@@ -43,9 +45,10 @@ PAIR_SAMPLE = 100_000
 def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Config) -> str:
     """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run; returns a line."""
     folder.private.mkdir(mode=0o700, exist_ok=True)
-    codec, counts = encode_table(
-        spark, folder.protected, plan, config.privacy.min_people, config.run.seed, folder / "codec.json", folder.encoded
-    )
+    people, seed, start = config.privacy.min_people, config.run.seed, config.model.start_from
+    earlier = model_folder(start) if start else None
+    codec_file = folder / "codec.json"
+    codec, counts = encode_table(spark, folder.protected, plan, people, seed, codec_file, folder.encoded, earlier)
     counts.save(folder.private / "pairs.npz")
     holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
     holdout.save(folder.private / "holdout.npz")
@@ -54,13 +57,23 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
 
 
 def encode_table(
-    spark: SparkSession, table: Path, plan: Plan, people: int, seed: int, codec_file: Path, out: Path
+    spark: SparkSession,
+    table: Path,
+    plan: Plan,
+    people: int,
+    seed: int,
+    codec_file: Path,
+    out: Path,
+    earlier: Path | None = None,
 ) -> tuple[Codec, TokenCounts]:
     """Fits the codec of the published parts in `table`, writes it and the token shards (`out`); returns it and the counts.
 
-    Relations between columns are those of a sample of the first part that hold in all parts.
+    `earlier`: a model whose tokens are kept where the rows fit them. Relations between columns are those of a sample of the
+    first part that hold in all parts.
     """
     codec = fit_codec(spark, table, tuple(column_of(c) for c in plan.kept), people, seed)
+    if earlier is not None:
+        codec = continued(codec, load_codec(str(earlier / "codec.json")))
     write_text(codec_file, codec.to_json())
     first = partial(_candidates, folder=str(table), codec_file=str(codec_file))
     wanted = [Relation(r["kind"], tuple(r["columns"])) for r in run_tasks(spark, [0], None, first)]
@@ -201,7 +214,9 @@ class TokenCounter:
         self._single = [np.zeros(codec.columns[i].sizes[0], np.int64) for i in self._modelled]
         self._coarse = [np.array(codec.columns[i].coarse, np.uint8) for i in self._modelled]
         self._list = column_pairs(len(self._modelled))
-        self._pairs = np.zeros((len(self._list), 256), np.int64)
+        # a thousand columns have half a million pairs: a gigabyte of wide integers for a part's few rows would be a waste
+        wide = len(self._modelled) > ALL_PAIRS_UP_TO
+        self._pairs: npt.NDArray[Any] = np.zeros((len(self._list), 256), np.int32 if wide else np.int64)
 
     def add(self, tokens: Tokens) -> None:
         """Counts the rows of `tokens`."""
@@ -227,5 +242,5 @@ def sum_counts(files: list[Path], codec: Codec) -> TokenCounts:
     """The sum of saved counts, one file at a time."""
     total = TokenCounter(codec).counts()
     for file in files:
-        total = total + TokenCounts.load(file)
+        total = total.with_rows_of(TokenCounts.load(file))
     return total

@@ -27,6 +27,8 @@ SAMPLE_ROWS = 20_000
 LEAST_ROWS = 100
 MAX_NUMBERS = 40
 MAX_CODES = 1 << 18
+FEW_ROWS = 300
+MAX_DECIDING = 8
 Free = Mapping[int, npt.NDArray[np.bool_]]
 
 
@@ -57,17 +59,29 @@ def candidates(codec: Codec, tokens: npt.NDArray[Any], batch: pa.RecordBatch) ->
     if batch.num_rows < LEAST_ROWS:
         return []
     found = _copies(codec, batch) + _orders(codec, batch) + _sums(codec, batch)
+    return found + _determined(codec, tokens)
+
+
+def _determined(codec: Codec, tokens: npt.NDArray[Any]) -> list[Relation]:
+    """Pairs of closed columns of which the first decides the second in these rows; for each second at most MAX_DECIDING,
+    those of the most values. Few rows rule most pairs out."""
     closed = [i for i, c in enumerate(codec.columns) if is_closed(c)]
     codes = {i: codes_of(codec.columns[i], tokens[:, list(codec.slots[i])]) for i in closed}
     distinct = {i: len(np.unique(codes[i])) for i in closed}
-    for a in closed:
-        for b in closed:
+    finest = sorted(closed, key=lambda i: (-distinct[i], i))
+    found = []
+    for b in closed:
+        deciding = 0
+        for a in finest:
             both = distinct[a] == distinct[b]  # one direction is enough where each decides the other
             if a == b or distinct[b] < 2 or distinct[b] > distinct[a] or (both and b < a) or distinct[a] > len(tokens) // 10:
                 continue
-            if _map_of(codec, (a, b), tokens) is not None:
+            if all(_map_of(codec, (a, b), tokens[:rows]) is not None for rows in (FEW_ROWS, len(tokens))):
                 found.append(Relation("determines", (a, b)))
-    return found
+                deciding += 1
+            if deciding == MAX_DECIDING:
+                break
+    return sorted(found, key=lambda r: r.columns)
 
 
 @dataclass

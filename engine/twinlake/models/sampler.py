@@ -107,7 +107,7 @@ class TabularSampler:
         sizes = tuple(facts["sizes"])
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         width, blocks = facts["settings"]["embedding"], facts["settings"]["blocks"]
-        heads, biases = _heads(weights, sizes)
+        heads, biases = heads_of(weights, sizes)
         for column, allowed in drawable.items():
             token = facts["slots"][column][0]
             biases[token] = torch.where(torch.from_numpy(allowed), biases[token], torch.tensor(-torch.inf))
@@ -296,8 +296,8 @@ def _log(shares: npt.NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(shares.astype(np.float32)).log_()
 
 
-def _heads(weights: dict[str, Tensor], sizes: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
-    """The heads without the padding of their groups."""
+def heads_of(weights: dict[str, Tensor], sizes: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    """The heads [hidden, values] and biases [values] of saved weights, token by token, without the padding of their groups."""
     from twinlake.models.tabular import head_groups
 
     heads: list[Tensor] = [torch.empty(0)] * len(sizes)

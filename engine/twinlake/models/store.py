@@ -64,6 +64,19 @@ def check_model(folder: Path) -> str:
     return file_hash(folder / MODEL_MANIFEST)
 
 
+def model_folder(path: str | Path) -> Path:
+    """The model folder that `path` names: itself, or that of a run. Errors: ModelError unless it is whole."""
+    folder = Path(path).absolute()
+    folder = folder / "model" if (folder / "model" / MODEL_MANIFEST).is_file() else folder
+    check_model(folder)
+    return folder
+
+
+def model_identity(path: str | None) -> str | None:
+    """The hash of the model that `path` names, None where there is no path. Errors: ModelError."""
+    return check_model(model_folder(path)) if path else None
+
+
 @lru_cache(maxsize=2)
 def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], TabularSampler | None]:
     """Codec, facts and sampler of a model folder, once for each process. `digest` is what `check_model` gave (the

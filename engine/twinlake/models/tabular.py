@@ -78,7 +78,7 @@ class TabularNetwork(nn.Module):
         super().__init__()
         self.parents: Tensor
         self.offsets: Tensor
-        self.sizes, self.settings = sizes, settings
+        self.sizes, self.settings, self.places = sizes, settings, places or []
         tokens, width, hidden = len(sizes), settings.embedding, settings.hidden
         self.register_buffer("parents", torch.from_numpy(parents), persistent=False)
         self.register_buffer(

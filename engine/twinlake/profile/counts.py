@@ -60,6 +60,13 @@ class TokenCounts:
         single = tuple(a + b for a, b in zip(self.single, other.single, strict=True))
         return replace(self, rows=self.rows + other.rows, single=single, pairs=self.pairs + other.pairs)
 
+    def with_rows_of(self, other: TokenCounts) -> TokenCounts:
+        """The same, made in the arrays of this table, which must not be used any more: pairs of a wide table are large."""
+        self.check_same_bins(other)
+        for own, more in zip((*self.single, self.pairs), (*other.single, other.pairs), strict=True):
+            own += more
+        return replace(self, rows=self.rows + other.rows)
+
     def check_same_bins(self, other: TokenCounts) -> None:
         """DataError unless both were counted with the same columns, bins and pairs."""
         same = (

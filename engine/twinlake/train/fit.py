@@ -26,9 +26,10 @@ from twinlake.core.errors import CommitError, DataError, ModelError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec
+from twinlake.models.continuing import value_maps
 from twinlake.models.places import places_of
 from twinlake.models.sampler import TabularSampler, calibrate
-from twinlake.models.store import determines_of, drawable_of, save_model
+from twinlake.models.store import check_model, determines_of, drawable_of, load_model, model_folder, save_model
 from twinlake.models.tabular import MANY_ROWS, TabularSettings, choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
@@ -62,11 +63,14 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
     )
     history = facts["history"]
     best = min((h["validation_loss"] for h in history), default=None)
-    return (
-        "nothing to learn: every column is constant or made anew"
-        if best is None
-        else f"{len(history)} validations, best loss {best:.3f} nats a row; {_said(facts)}"
-    )
+    if best is None:
+        return "nothing to learn: every column is constant or made anew"
+    told = f"{len(history)} validations, best loss {best:.3f} nats a row; {_said(facts)}"
+    if start := facts.get("start_from"):
+        told += (
+            f"; the earlier model began with {start['loss_here']:.3f} here and had {start['loss_there']:.3f} on its own rows"
+        )
+    return told
 
 
 def _said(facts: dict[str, Any]) -> str:
@@ -125,6 +129,7 @@ def fit_tabular(
         "rate": plan.rate,
         "history": history.metrics,
         "trials": history.checkpoint["trials"],
+        **_started_from(plan, history.checkpoint["start_loss"]),
         **model_facts(
             plan.sizes,
             np.array(plan.parents),
@@ -141,6 +146,13 @@ def fit_tabular(
     return saved
 
 
+def _started_from(plan: Plan, loss: float | None) -> dict[str, Any]:
+    """How well the earlier model knew the new rows: the difference of the losses is what has drifted."""
+    if plan.earlier is None:
+        return {}
+    return {"start_from": {"model": plan.earlier["digest"], "loss_there": plan.earlier["loss"], "loss_here": loss}}
+
+
 def _plan(
     codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: ModelConfig, train: TrainConfig, seed: int
 ) -> Plan:
@@ -149,6 +161,10 @@ def _plan(
     modelled = [c for c, slots in enumerate(codec.slots) if slots]
     batch, steps = schedule_of(rows, train)
     few = rows < MANY_ROWS
+    earlier = _earlier(codec, model_folder(model.start_from)) if model.start_from else None
+    settings = asdict(settings_for(model.size, rows, codec.sizes, batch))
+    if earlier is not None:  # weights fit a network of the same widths alone
+        settings |= {name: earlier["settings"][name] for name in ("embedding", "hidden", "blocks")}
     return Plan(
         str(shards),
         str(work / "progress.jsonl"),
@@ -157,7 +173,7 @@ def _plan(
         choose_parents(codec.slots, information, seed).tolist(),
         orders_of(modelled, codec.slots, codec.sizes, information, seed),
         places_of(codec),
-        asdict(settings_for(model.size, rows, codec.sizes, batch)),
+        settings,
         derive(seed, "train"),
         batch,
         steps,
@@ -165,9 +181,23 @@ def _plan(
         min(20, steps),
         4,
         None if train.max_minutes is None else 60.0 * train.max_minutes,
-        min(TRIAL_STEPS, steps // 3) if model.size == "auto" and CHOSEN_FROM <= rows < MANY_ROWS else 0,
+        min(TRIAL_STEPS, steps // 3) if earlier is None and model.size == "auto" and CHOSEN_FROM <= rows < MANY_ROWS else 0,
         rows >= CHOSEN_FROM,  # fewer rows hold out too few to tell: decay alone keeps them from being known by heart
+        earlier,
     )
+
+
+def _earlier(codec: Codec, folder: Path) -> dict[str, Any]:
+    """What the workers need to start from the model in `folder`."""
+    old, facts, _ = load_model(str(folder), digest := check_model(folder))
+    losses = [h["validation_loss"] for h in facts["history"]]
+    return {
+        "folder": str(folder),
+        "digest": digest,
+        "loss": min(losses, default=None),
+        "settings": facts.get("settings", {}),
+        "tokens": value_maps(codec, old),
+    }
 
 
 def schedule_of(rows: int, train: TrainConfig) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from twinlake.classify.labels import ColumnLabel, Labels
 from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.core.progress import Progress, Silent
 from twinlake.models.encode import encode_table
+from twinlake.models.store import model_folder
 from twinlake.profile.profile import profile_table
 from twinlake.tables.parts import publish
 from twinlake.tables.split import Split, part_count
@@ -35,6 +36,7 @@ def fit_frame(
 ) -> None:
     """Writes the model folder `out`, trained on all rows of `df`. `plan` says how each column's twin is made."""
     progress = progress or Silent()
+    earlier = model_folder(model.start_from) if model.start_from else None
     rows = df.count()
     decided = plan or make_plan(profile_table(df, None, people, rows), _unlabelled(df), load_policy(None))
     work = out.absolute().with_name(f".{out.name}.work")
@@ -48,7 +50,7 @@ def fit_frame(
         stage_rows(df, Split(seed), parts, train_staging, unused)
         publish(train_staging, work / "table", parts, {})
         codec, counts = encode_table(
-            df.sparkSession, work / "table", decided, people, seed, work / "codec.json", work / "encoded"
+            df.sparkSession, work / "table", decided, people, seed, work / "codec.json", work / "encoded", earlier
         )
         MODELS[model.family](codec, counts, work / "encoded", work / "train", out, model, train, seed, progress)
     finally:

@@ -56,6 +56,7 @@ class Plan:
     max_seconds: float | None
     trial_steps: int
     stops_early: bool
+    earlier: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class TrainingState:
         self.best = network.plain(self.average)  # never trained on, so it is kept as it will be drawn from
         self.best_loss, self.waited, self.step, self.seconds = math.inf, 0, 0, 0.0
         self.order, self.finished = 0, False
+        self.start_loss: float | None = None
         self.history: list[dict[str, Any]] = []
 
     def update_average(self) -> None:
@@ -140,7 +142,7 @@ class TrainingState:
         for number, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": v for k, v in entry.items()}
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, folder / "state.safetensors")
-        names = ("best_loss", "waited", "step", "seconds", "order", "finished", "history", "settings", "trials")
+        names = ("best_loss", "waited", "step", "seconds", "order", "finished", "history", "settings", "trials", "start_loss")
         facts = {name: getattr(self, name) for name in names}
         (folder / "state.json").write_text(json.dumps(facts))
 

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from twinlake.core.errors import ModelError
+from twinlake.models.continuing import start_from
 from twinlake.models.tabular import TabularNetwork, TabularSettings
 from twinlake.train.data import Schedule, Shards, open_shards
 from twinlake.train.loop import (
@@ -83,6 +84,8 @@ def _train(plan: Plan, place: Place, shards: Shards, shares: Shares) -> None:
             state.restore(Path(folder))
         started = time.monotonic() - state.seconds
     schedule, out_of_time = Schedule(shards.rows, plan.seed, plan.batch), _clock(plan, started, 1.0, place)
+    if plan.earlier and not checkpoint:
+        state.start_loss = validate(network, state, plan, schedule, shards, place)[0]
     while not state.finished:
         loss, cut = take_steps(wrapped, network, state, plan, schedule, shards, place, out_of_time)
         state.after_check(loss, validate(network, state, plan, schedule, shards, place), time.monotonic() - started)
@@ -114,6 +117,9 @@ def _network(plan: Plan, shares: Shares, place: Place) -> tuple[TabularNetwork, 
     """The network of `plan` at its start, and what averages its gradients over the workers."""
     settings, start = TabularSettings(**plan.settings), log_marginals(shares)
     network = TabularNetwork(plan.sizes, np.array(plan.parents), settings, start, plan.seed, plan.places)
+    if plan.earlier:
+        folder = Path(plan.earlier["folder"])
+        start_from(network, folder, json.loads((folder / "model.json").read_text()), plan.earlier["tokens"])
     network.to(place.device)
     devices = [place.device] if place.device.type == "cuda" else None
     return network, nn.parallel.DistributedDataParallel(network, device_ids=devices) if place.world > 1 else network
