@@ -69,9 +69,7 @@ def write_table(folder: Path, rows: int) -> Path:
     return folder
 
 
-def fit(
-    folder: Path, workers: int = 2, epochs: float = EPOCHS, model: ModelConfig = ModelConfig(size="m"), **train: Any
-) -> dict[str, Any]:
+def fit(folder: Path, workers: int = 2, epochs: float = EPOCHS, earlier: Path | None = None, **train: Any) -> dict[str, Any]:
     from twinlake.models.codec import Codec
     from twinlake.profile.counts import TokenCounts
     from twinlake.train.fit import fit_tabular
@@ -79,6 +77,7 @@ def fit(
     codec = Codec.from_json((folder / "codec.json").read_text())
     counts = TokenCounts.load(folder / "counts.npz")
     settings = TrainConfig(workers=workers, epochs=epochs, **train)
+    model = ModelConfig(size="m", start_from=None if earlier is None else str(earlier))
     return fit_tabular(codec, counts, folder / "shards", folder / "work", folder / "model", model, settings, 3)
 
 
@@ -228,7 +227,7 @@ def test_a_training_goes_on_from_an_earlier_model(calm: tuple[Path, dict[str, An
     from twinlake.models.store import check_model
 
     earlier = calm[0] / "model"
-    facts = fit(fresh, epochs=0.2, model=ModelConfig(start_from=str(earlier)))
+    facts = fit(fresh, epochs=0.2, earlier=earlier)
     start = facts["start_from"]
     assert start["model"] == check_model(earlier)
     assert start["loss_there"] == min(losses(calm[1]))

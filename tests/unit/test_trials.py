@@ -18,7 +18,7 @@ FIRST: dict[str, Any] = {"blocks": 0, "decay": 2.0}
     [
         ({(0, 2.0): 20.0, (1, 2.0): 19.5, (1, 0.5): 19.2}, (1, 0.5)),
         ({(0, 2.0): 20.0, (1, 2.0): 19.5, (1, 0.5): 19.48}, (1, 2.0)),  # weaker decay gains too little
-        ({(0, 2.0): 20.0, (1, 2.0): 19.95, (0, 0.5): 20.1}, (0, 2.0)),  # so does a block
+        ({(0, 2.0): 20.0, (1, 2.0): 19.96, (0, 0.5): 20.1}, (0, 2.0)),  # so does a block
         ({(0, 2.0): 20.0, (1, 2.0): 21.0, (0, 0.5): 19.0}, (0, 0.5)),
         ({(0, 2.0): 20.0, (1, 2.0): None}, (0, 2.0)),  # out of time
         ({(0, 2.0): None}, (0, 2.0)),
@@ -31,11 +31,18 @@ def test_changes_must_earn_their_place(losses: dict[tuple[int, float], float | N
         asked.append((settings["blocks"], settings["decay"]))
         return losses[asked[-1]]
 
-    best, trials = choose_settings(FIRST, trial)
+    best, trials = choose_settings(FIRST, 5_000, trial)
     assert (best["blocks"], best["decay"]) == chosen
     assert asked == list(losses)
     assert [t["validation_loss"] for t in trials] == [loss for loss in losses.values() if loss is not None]
     assert FIRST == {"blocks": 0, "decay": 2.0}
+
+
+def test_many_rows_ask_more_of_a_block() -> None:
+    losses = {(0, 2.0): 20.0, (1, 2.0): 19.92, (0, 0.5): 20.0, (1, 0.5): 20.0}
+    for rows, blocks in ((19_999, 1), (20_000, 0)):
+        best, _ = choose_settings(FIRST, rows, lambda s: losses[s["blocks"], s["decay"]])
+        assert best["blocks"] == blocks
 
 
 def test_decay_follows_from_batch_and_rows() -> None:

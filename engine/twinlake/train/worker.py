@@ -36,7 +36,8 @@ from twinlake.train.loop import (
     validate,
 )
 
-BLOCK_GAIN = 0.1
+BLOCK_GAIN = {"few": 0.05, "many": 0.1}
+MANY = 20_000
 DECAY_GAIN = 0.05
 WEAKER = 0.25
 TRIAL_TIME = 0.25
@@ -75,7 +76,7 @@ def _train(plan: Plan, place: Place, shards: Shards, shares: Shares) -> None:
             plan = replace(plan, settings=json.loads((Path(folder) / "state.json").read_text())["settings"])
     elif plan.trial_steps:
         late = _clock(plan, started, TRIAL_TIME, place)
-        settings, trials = choose_settings(plan.settings, lambda s: _trial(s, plan, place, shards, shares, late))
+        settings, trials = choose_settings(plan.settings, shards.rows, lambda s: _trial(s, plan, place, shards, shares, late))
         plan = replace(plan, settings=settings)
     network, wrapped = _network(plan, shares, place)
     state = TrainingState(network, plan, trials)
@@ -125,12 +126,14 @@ def _network(plan: Plan, shares: Shares, place: Place) -> tuple[TabularNetwork, 
     return network, nn.parallel.DistributedDataParallel(network, device_ids=devices) if place.world > 1 else network
 
 
-def choose_settings(first: Settings, trial: Callable[[Settings], float | None]) -> tuple[Settings, list[dict[str, Any]]]:
+def choose_settings(
+    first: Settings, rows: int, trial: Callable[[Settings], float | None]
+) -> tuple[Settings, list[dict[str, Any]]]:
     """The settings that trials favour, and the trials: each one's settings and validation loss in nats a row.
 
-    Tried are `first`, the same with a block, and the better of both with a quarter of the decay. A block must
-    gain BLOCK_GAIN nats a row, since it slows drawing down; the weaker decay DECAY_GAIN, since short trials show little of what
-    many steps learn by heart. A trial without a loss ran out of time, and ends the search.
+    Tried are `first`, the same with a block, and the better of both with a quarter of the decay. A block must gain BLOCK_GAIN
+    nats a row, since it slows drawing down (which matters less for tables of few rows); the weaker decay DECAY_GAIN, since
+    short trials show little of what many steps learn by heart. A trial without a loss ran out of time, and ends the search.
     """
     trials: list[dict[str, Any]] = []
     best = first
@@ -143,7 +146,7 @@ def choose_settings(first: Settings, trial: Callable[[Settings], float | None]) 
 
     lowest = tried(best)
     changes: list[tuple[Callable[[Settings], Settings], float]] = [
-        (lambda s: {**s, "blocks": 1}, BLOCK_GAIN),
+        (lambda s: {**s, "blocks": 1}, BLOCK_GAIN["few" if rows < MANY else "many"]),
         (lambda s: {**s, "decay": s["decay"] * WEAKER}, DECAY_GAIN),
     ]
     for change, gain in changes:
