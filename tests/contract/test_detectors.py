@@ -99,10 +99,11 @@ def test_null_and_empty_do_not_match(detector: Detector) -> None:
     assert not detector.match(pa.array([None, ""], pa.string())).any()
 
 
+@pytest.mark.timeout(120)
 @every
 def test_hostile_text_ends(detector: Detector) -> None:
-    # work that grows with the square of the length would take hours here and run into the suite's time limit
-    detector.match(normalize(pa.array([(piece * 300_000)[:300_000] + "!" for piece in HOSTILE])))
+    # a fraction of a second; work that grows with the square of the length would hang
+    detector.match(normalize(pa.array([(piece * 100_000)[:100_000] + "!" for piece in HOSTILE])))
 
 
 @every

@@ -155,9 +155,10 @@ class TestRules:
         assert [f.name for f in tmp_path.iterdir() if "staging" in f.name] == []
 
     def test_a_rule_that_no_row_can_keep_is_told(
-        self, spark: SparkSession, model: Model, publish_twin: Any, tmp_path: Path
+        self, spark: SparkSession, model: Model, publish_twin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with pytest.raises(DataError, match="rows still break 'a = b'"):
+        monkeypatch.setattr("twinlake.generate.generate.MAX_ROUNDS", 3)
+        with pytest.raises(DataError, match="rows still break 'a = b' after 7 redraws"):
             publish_twin(spark, model.path, tmp_path, 50, rules=["a = b"])
         assert not (tmp_path / "synthetic").exists()
 

@@ -69,8 +69,8 @@ def test_surrogates_of_control_characters_are_harmless() -> None:
     "piece", ["a@b.org ", "1-", "4111 ", "a.", "@", "1.", "::", "+1 ", "é", "x=", "(1", "card 4111111111111111 "]
 )
 def test_hostile_text_ends(piece: str) -> None:
-    # work that grows with the square of the length would take hours here and run into the suite's time limit
-    spans = find_spans(pa.array([(piece * 300_000)[:300_000]])).to_pylist()
+    # a few seconds; work that grows with the square of the length would hang
+    spans = find_spans(pa.array([(piece * 100_000)[:100_000]])).to_pylist()
     assert all(first["end"] <= second["start"] for first, second in pairwise(spans))
 
 
