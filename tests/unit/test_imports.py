@@ -35,10 +35,7 @@ def _name(path: Path) -> str:
 
 @pytest.mark.parametrize("module", ["twinlake", "twinlake.cli", "twinlake.core.config"])
 def test_importing_is_light(module: str) -> None:
-    code = (
-        f"import json, sys, {module};"
-        f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
-    )
+    code = f"import json, sys, {module};print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ENGINE)
     assert json.loads(done.stdout) == []
 
