@@ -180,7 +180,7 @@ def test_head_groups_hold_each_token_once() -> None:
     assert [max(SIZES[t] for t in group) for group in head_groups(SIZES)] == [5, 9, 40]
 
 
-def test_parents_above_32_tokens_are_distinct_and_hold_the_most_informative() -> None:
+def test_parents_above_48_tokens_are_distinct_and_hold_the_most_informative() -> None:
     columns = 60
     slots = tuple((c,) for c in range(columns))
     information = generator(4).random((columns, columns))

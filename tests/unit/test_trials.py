@@ -49,8 +49,21 @@ def test_decay_follows_from_batch_and_rows() -> None:
     assert settings_for("auto", 640, (5,), 80).decay == pytest.approx(7.5 / 8**0.5)
     assert settings_for("m", 40_000, (5,), 625).decay == pytest.approx(7.5 / 8)
     assert settings_for("auto", 1_000_000, (5,), 8_192).decay == 1e-4
-    assert [settings_for("auto", rows, (60,) * 8, 512).blocks for rows in (640, 49_999, 50_000)] == [0, 0, 1]
-    assert settings_for("auto", 50_000, (60,) * 8, 512).hidden == 128
+    fine, plain = (60,) * 8, (60,) * 7
+    assert [settings_for("auto", rows, fine, 512).hidden for rows in (9_999, 10_000, 50_000)] == [64, 128, 128]
+    assert [settings_for("auto", rows, fine, 512).blocks for rows in (9_999, 10_000, 50_000)] == [0, 1, 1]
+    assert [settings_for("auto", rows, plain, 512).blocks for rows in (9_999, 49_999, 50_000)] == [0, 0, 1]
+
+
+def test_a_network_with_a_block_is_tried_with_weaker_decay_only() -> None:
+    asked = []
+
+    def trial(settings: dict[str, Any]) -> float:
+        asked.append((settings["blocks"], settings["decay"]))
+        return settings["decay"]
+
+    best, _ = choose_settings({"blocks": 1, "decay": 0.8}, 30_000, trial)
+    assert asked == [(1, 0.8), (1, 0.2)] and best["decay"] == 0.2
 
 
 @pytest.mark.parametrize(

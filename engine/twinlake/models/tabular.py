@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from twinlake.core.seeds import derive, generator
 from twinlake.models.places import NOWHERE, OWN, Waves, placed_tokens
 
-ALL_PARENTS_UP_TO = 32
+ALL_PARENTS_UP_TO = 48
 MAX_FLOATS = 24_000_000
 
 
@@ -43,12 +43,13 @@ class TabularSettings:
 
 SIZES = {"s": TabularSettings(8, 32, 0), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
 MANY_ROWS = 50_000
+WIDE_ROWS = 10_000
 DECAY = 7.5
 
 
 def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> TabularSettings:
     """The settings of `size`; auto starts without a block where rows are few enough for trials to ask for one, and takes
-    width for many rows of many finely binned numbers.
+    width and a block for many finely binned numbers.
 
     The decay of few rows is DECAY * sqrt(batch / rows): the gradient of a weight that has nothing to learn still has a mean
     over the rows, of about sqrt(batch / rows) of what it is in one batch, and that is what decay must outweigh.
@@ -56,7 +57,8 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> Ta
     few = rows < MANY_ROWS
     if size == "auto":
         fine = sum(s > 48 for s in sizes)
-        chosen = replace(SIZES["m"], blocks=0) if few else SIZES["l" if fine >= 8 else "m"]
+        wide = fine >= 8 and rows >= WIDE_ROWS
+        chosen = SIZES["l"] if wide else replace(SIZES["m"], blocks=0) if few else SIZES["m"]
     else:
         chosen = SIZES[size]
     return replace(chosen, decay=DECAY * (batch / rows) ** 0.5) if few else chosen
@@ -177,8 +179,9 @@ def choose_parents(
 ) -> npt.NDArray[np.int64]:
     """The tokens that each token may look at, int64 [S, K].
 
-    All of them up to 32 tokens; above, the tokens of the columns with the most mutual information (`information` [C, C],
-    nats, from the pairwise counts), of the own column, and of two random columns (for structure that pairs do not show).
+    All of them up to 48 tokens: a token left out to save little work may be the only link between others. Above, the tokens of
+    the columns with the most mutual information (`information` [C, C], nats, from the pairwise counts), of the own column, and
+    of two random columns (for structure that pairs do not show).
     """
     column_of = [c for c, s in enumerate(slots) for _ in s]
     count = len(column_of)

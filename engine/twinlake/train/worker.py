@@ -131,9 +131,10 @@ def choose_settings(
 ) -> tuple[Settings, list[dict[str, Any]]]:
     """The settings that trials favour, and the trials: each one's settings and validation loss in nats a row.
 
-    Tried are `first`, the same with a block, and the better of both with a quarter of the decay. A block must gain BLOCK_GAIN
-    nats a row, since it slows drawing down (which matters less for tables of few rows); the weaker decay DECAY_GAIN, since
-    short trials show little of what many steps learn by heart. A trial without a loss ran out of time, and ends the search.
+    Tried are `first`, the same with a block if it has none, and the better of both with a quarter of the decay. A block must
+    gain BLOCK_GAIN nats a row, since it slows drawing down (which matters less for tables of few rows); the weaker decay
+    DECAY_GAIN, since short trials show little of what many steps learn by heart. A trial without a loss ran out of time, and
+    ends the search.
     """
     trials: list[dict[str, Any]] = []
     best = first
@@ -149,6 +150,8 @@ def choose_settings(
         (lambda s: {**s, "blocks": 1}, BLOCK_GAIN["few" if rows < MANY else "many"]),
         (lambda s: {**s, "decay": s["decay"] * WEAKER}, DECAY_GAIN),
     ]
+    if first["blocks"]:
+        del changes[0]
     for change, gain in changes:
         loss = None if lowest is None else tried(change(best))
         if loss is None or lowest is None:
