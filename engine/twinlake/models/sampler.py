@@ -21,6 +21,7 @@ from twinlake.models.codec import Tokens
 
 BLOCK_ROWS = 4_096
 MAX_LEADS = 2_000_000
+CALIBRATION_TOKENS = 600
 
 
 @dataclass(frozen=True)
@@ -313,16 +314,17 @@ def calibrate(
     sampler: TabularSampler,
     marginals: list[npt.NDArray[np.float64]],
     seed: int,
-    blocks: int = 10,
+    blocks: int | None = None,
     rounds: int = 3,
     rate: float = 0.8,
 ) -> Tensor:
     """Offsets of all heads, float32 [sum of sizes], that bring drawn marginals to the true ones.
 
-    Each round draws `blocks` blocks and adds rate * log(true / drawn) for each token value, both smoothed by half a row.
+    Each round draws `blocks` blocks (10, of wide tables fewer, but 2) and adds rate * log(true / drawn) for each token value, both smoothed by half a row.
     The marginals are those of the train rows; a value never drawn keeps its offset.
     """
     total = [torch.zeros(size) for size in sampler.sizes]
+    blocks = blocks or max(2, min(10, CALIBRATION_TOKENS // max(1, len(sampler.sizes))))
     drawn_rows = blocks * BLOCK_ROWS
     for round_ in range(rounds):
         sampler.calibration = total
