@@ -31,7 +31,6 @@ import pyarrow.compute as pc
 from twinlake.core.errors import ModelError
 from twinlake.models.people import keys_for
 from twinlake.models.regenerate import regenerate
-from twinlake.models.relations import Relation
 from twinlake.models.written import (
     floats_as_decimals,
     read_decimals,
@@ -113,6 +112,16 @@ class ColumnCodec:
     @cached_property
     def _value_set(self) -> pa.Array:
         return pa.array(self.values, pa.string())
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What every row keeps (models/relations.py). `columns`: positions in the codec. `map`, of determines: for each code of
+    the first column that of the second, -1 where the train rows do not have it."""
+
+    kind: str
+    columns: tuple[int, ...]
+    map: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

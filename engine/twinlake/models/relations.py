@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec, ColumnCodec, Relation, from_domain, to_domain
 
 SAMPLE_ROWS = 20_000
 LEAST_ROWS = 100
@@ -30,16 +29,6 @@ MAX_CODES = 1 << 18
 FEW_ROWS = 300
 MAX_DECIDING = 8
 Free = Mapping[int, npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Relation:
-    """`columns`: positions in the codec. `map`, of determines: for each code of the first column that of the second, -1
-    where the train rows do not have it (see `codes_of`)."""
-
-    kind: str
-    columns: tuple[int, ...]
-    map: tuple[int, ...] = ()
 
 
 def codes_of(column: ColumnCodec, tokens: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -274,16 +263,12 @@ def _amounts(
     codec: Codec, column: int, array: pa.Array, together: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Whole numbers of the finest grid of the columns `together`, and which cells are numbers."""
-    from twinlake.models.codec import to_domain
-
     finest = max(codec.columns[c].scale for c in together)
     values, known = to_domain(codec.columns[column], array)
     return values * 10 ** (finest - codec.columns[column].scale), known
 
 
 def _written(codec: Codec, column: int, amounts: npt.NDArray[np.int64], together: tuple[int, ...]) -> pa.Array:
-    from twinlake.models.codec import from_domain
-
     finest = max(codec.columns[c].scale for c in together)
     own = amounts // 10 ** (finest - codec.columns[column].scale)
     return from_domain(codec.columns[column], own, codec.schema.field(column).type)
