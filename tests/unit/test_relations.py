@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twinlake.models.codec import Codec, ColumnCodec
-from twinlake.models.relations import Check, Relation, candidates, restore
+from twinlake.models.codec import Codec, ColumnCodec, Relation
+from twinlake.models.relations import Check, candidates, restore
 
 CITY = ColumnCodec("city", "string", "category", values=("Bonn", "Lyon", "Nice"), coarse=(0, 1, 2, 3))
 LAND = ColumnCodec("land", "string", "category", values=("FR", "DE"), coarse=(0, 1, 2))

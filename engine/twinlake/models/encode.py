@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
-from twinlake.models.codec import Codec, Tokens, column_from_json
+from twinlake.models.codec import Codec, Relation, Tokens, column_from_json
 from twinlake.models.continuing import continued
 from twinlake.models.fitting import fit_column
-from twinlake.models.relations import SAMPLE_ROWS, Check, Relation, candidates
+from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.store import model_folder
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize

@@ -320,7 +320,8 @@ def calibrate(
 ) -> Tensor:
     """Offsets of all heads, float32 [sum of sizes], that bring drawn marginals to the true ones.
 
-    Each round draws `blocks` blocks (10, of wide tables fewer, but 2) and adds rate * log(true / drawn) for each token value, both smoothed by half a row.
+    Each round draws `blocks` blocks (10, of wide tables down to 2) and adds rate * log(true / drawn) for each token value,
+    both smoothed by half a row.
     The marginals are those of the train rows; a value never drawn keeps its offset.
     """
     total = [torch.zeros(size) for size in sampler.sizes]
