@@ -38,7 +38,7 @@ from twinlake.train.loop import (
 
 BLOCK_GAIN = {"few": 0.05, "many": 0.1}
 MANY = 20_000
-DECAY_GAIN = 0.05
+DECAY_GAIN = 0.03
 WEAKER = 0.25
 TRIAL_TIME = 0.25
 Settings = dict[str, Any]
