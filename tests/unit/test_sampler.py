@@ -14,6 +14,7 @@ from twinlake.models.tabular import TabularNetwork, TabularSettings, model_facts
 
 SIZES = (4, 3, 6, 5)
 SLOTS = ((0,), (1, 2), (3,))
+LEVEL = [np.zeros(size, np.float32) for size in SIZES]
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,23 @@ def test_each_row_sees_what_is_known_of_it(sampler: TabularSampler) -> None:
     assert (mixed[~half] == free[~half]).mean() > 0.9999
     assert (mixed[half, 1:3] == [1, 5]).all() and len(np.unique(mixed[half, 0])) > 1
     assert (informed[:, 3] != free[:, 3]).mean() > 0.02  # what is known matters
+
+
+def test_decided_columns_keep_their_place_behind_what_decides_them(sampler: TabularSampler) -> None:
+    def order(*pairs: tuple[int, int]) -> list[int]:
+        facts = model_facts(SIZES, np.tile(np.arange(4), (4, 1)), TabularSettings(4, 16, 1), [2, 0, 1], SLOTS)
+        made = TabularNetwork(SIZES, np.tile(np.arange(4), (4, 1)), TabularSettings(4, 16, 1), LEVEL, 3)
+        weights = {name: p.detach() for name, p in made.named_parameters()}
+        codes = {0: 4, 1: 18, 2: 5}
+        determines = [(a, b, [0] * codes[a]) for a, b in pairs]
+        return TabularSampler.fold(
+            weights, facts, {c: np.ones(SIZES[s[0]], bool) for c, s in enumerate(SLOTS)}, determines
+        ).order
+
+    assert order() == [2, 0, 1]
+    assert order((2, 1)) == [2, 0, 1] == order((0, 1), (2, 1))  # behind it already: not moved forward
+    assert order((1, 2)) == [0, 1, 2]
+    assert order((0, 2), (1, 2)) == [0, 2, 1]
 
 
 def test_groups_of_rows_have_conditions_of_their_own(sampler: TabularSampler) -> None:

@@ -132,10 +132,7 @@ class TabularSampler:
         )
         slots = tuple(map(tuple, facts["slots"]))
         links = tuple(_link(a, b, map_, slots, sizes) for a, b, map_ in determines)
-        # what another column decides is drawn last, and then looked up
-        decided = {link.b for link in links}
-        order = [c for c in facts["order"] if c not in decided] + [c for c in facts["order"] if c in decided]
-        return cls(sizes, slots, order, targets, calibration, links)
+        return cls(sizes, slots, _deciding_first(facts["order"], links), targets, calibration, links)
 
     def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; see `draw_rows`."""
@@ -271,6 +268,18 @@ def _likeliest(weights: Tensor, top_p: float) -> Tensor:
     before = largest.cumsum(1) - largest
     kept = torch.where(before < top_p * largest.sum(1, keepdim=True), largest, 0.0)
     return torch.zeros_like(weights).scatter_(1, places, kept)
+
+
+def _deciding_first(order: Sequence[int], links: Sequence[_Link]) -> list[int]:
+    """`order` with each decided column right behind the first that decides it, unless one is before it already: what is
+    looked up should be seen where training showed it, and no earlier than it is known."""
+    out = list(order)
+    for column in order:
+        deciding = [out.index(link.a) for link in links if link.b == column]
+        if deciding and min(deciding) > out.index(column):
+            out.remove(column)
+            out.insert(min(deciding), column)  # one place less since it is gone
+    return out
 
 
 def _link(a: int, b: int, map_: Sequence[int], slots: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) -> _Link:
