@@ -35,16 +35,17 @@ CODEC = Codec(
 def test_a_range_leaves_the_cells_that_it_cuts_with_their_share() -> None:
     (condition,) = read_conditions({"age": {"min": 5, "max": 24}}, CODEC)
     assert condition.given is not None and condition.given.second is not None
-    # tokens: null, atom 5, atom 25, bin 0, bin 1, rare. Of bin 0 are left 5-9 and all of 10-19, of bin 1 20-24
-    np.testing.assert_allclose(condition.given.first, [0, 1, 0, 0.75, 0.25, 0])
-    np.testing.assert_allclose(condition.given.second[3], [0.5, 1])
-    np.testing.assert_allclose(condition.given.second[4], [0.5, 0])
+    # tokens: null, atom 5, atom 25, bin 0, bin 1, rare. 5 and 25 have tokens of their own, so the cells hold nine numbers:
+    # of bin 0 are left 6-9 and all of 10-19, of bin 1 20-24
+    np.testing.assert_allclose(condition.given.first, [0, 1, 0, (4 / 9 + 1) / 2, 5 / 9 / 2, 0])
+    np.testing.assert_allclose(condition.given.second[3], [4 / 9, 1])
+    np.testing.assert_allclose(condition.given.second[4], [5 / 9, 0])
 
 
 def test_values_of_a_range_lie_inside_it_and_fill_it_evenly() -> None:
     (condition,) = read_conditions({"age": {"min": 5, "max": 24}}, CODEC)
     uniform = (np.arange(1_000) + 0.5) / 1_000
-    for tokens, wanted in (((3, 0), range(5, 10)), ((3, 1), range(10, 20)), ((4, 0), range(20, 25)), ((1, 0), [5])):
+    for tokens, wanted in (((3, 0), range(6, 10)), ((3, 1), range(10, 20)), ((4, 0), range(20, 25)), ((1, 0), [5])):
         made = condition.apply(pa.nulls(1_000, pa.int32()), np.tile(np.array(tokens, np.uint16), (1_000, 1)), uniform)
         values, counts = np.unique(made.to_numpy(), return_counts=True)
         assert values.tolist() == list(wanted) and counts.max() - counts.min() <= 1

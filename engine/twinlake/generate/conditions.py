@@ -100,9 +100,8 @@ def _range(position: int, wanted: dict[str, Any], codec: Codec) -> Condition:
     edges = np.concatenate([atoms, low, high])
     least, most = by_end.get("min", edges.min()), by_end.get("max", edges.max())
     bottom, top = np.maximum(low, least), np.minimum(high, most)
-    grid = 1 if column.domain == "int" else 0  # both ends of a cell belong to it
-    width = high - low + grid
-    shares = np.where(width > 0, (top - bottom + grid) / np.where(width > 0, width, 1), bottom <= top)
+    width, left = _room(column, low, high), _room(column, bottom, np.maximum(top, bottom))
+    shares = np.where(width > 0, left / np.where(width > 0, width, 1), 1.0)
     shares = np.where(bottom <= top, shares, 0.0)
     atoms_at = len(column.states) + len(column.texts)
     bins_at = atoms_at + len(atoms)
@@ -122,6 +121,14 @@ def _range(position: int, wanted: dict[str, Any], codec: Codec) -> Condition:
         high=tuple(np.where(kept, top, high).tolist()),
     )
     return Condition(position, pa.nulls(0, kind), None, given, cut)
+
+
+def _room(column: ColumnCodec, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """How much may be drawn between both ends: of whole numbers, how many that have no token of their own."""
+    if column.domain != "int":
+        return np.asarray(high - low)
+    atoms = column._cells[0]
+    return np.asarray(high - low + 1 - (np.searchsorted(atoms, high, "right") - np.searchsorted(atoms, low, "left")))
 
 
 def _given(position: int, column: ColumnCodec, tokens: Tokens, shares: npt.NDArray[np.float64]) -> Given:
