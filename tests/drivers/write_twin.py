@@ -9,7 +9,8 @@ from pathlib import Path
 from twinlake.core.progress import Silent
 from twinlake.generate.blocks import Job
 from twinlake.generate.generate import write_rows
-from twinlake.models.store import check_model
+from twinlake.generate.rules import read_rules
+from twinlake.models.store import check_model, load_model
 
 
 def main(master: str, model: str, run: str, rows: str, train: str = "") -> None:
@@ -26,7 +27,9 @@ def main(master: str, model: str, run: str, rows: str, train: str = "") -> None:
         )
     job = Job(model, check_model(Path(model)), int(rows), 7, {})
     staging, out = Path(run) / ".staging-synthetic", Path(run) / "synthetic"
-    write_rows(spark, job, staging, out, None, Silent(), Path(train) if train else None)  # type: ignore[arg-type]
+    copied = [c.name for c in load_model(model, job.digest)[0].columns if c.coarse] if train else []
+    looked_up = Path(train) if train else None
+    write_rows(spark, job, staging, out, None, Silent(), read_rules([], copied), looked_up)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
