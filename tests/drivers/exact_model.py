@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,21 @@ from twinlake.models.store import save_model
 from twinlake.models.tabular import TabularSettings, model_facts
 
 
-def save_exact_model(folder: Path, joint: npt.NDArray[np.float64], values: tuple[tuple[str, ...], tuple[str, ...]]) -> Path:
-    """Columns `a` and `b` (texts) with P(a = values[0][i], b = values[1][j]) = joint[i, j]; returns the folder.
+def save_exact_model(
+    folder: Path, joint: npt.NDArray[np.float64], values: tuple[tuple[str, ...], tuple[str, ...]], names: Sequence[str] = "ab"
+) -> Path:
+    """Columns `a` and `b` (texts, or `names`) with P(a = values[0][i], b = values[1][j]) = joint[i, j]; returns the folder.
 
     Each value has a hidden unit of its own. Nothing seen: the logits are the log marginal, held by the bias of the head.
     The other column seen: its unit adds log P(own | other) - log P(own).
     """
     columns = tuple(
         ColumnCodec(name, "string", "category", values=texts, coarse=tuple(range(len(texts) + 1)))
-        for name, texts in zip("ab", values, strict=True)
+        for name, texts in zip(names, values, strict=True)
     )
-    fields = [{"name": name, "type": "string", "nullable": True, "metadata": {}} for name in "ab"]
+    fields = [{"name": name, "type": "string", "nullable": True, "metadata": {}} for name in names]
     metadata = {"org.apache.spark.sql.parquet.row.metadata": json.dumps({"type": "struct", "fields": fields})}
-    codec = Codec(columns, pa.schema([("a", pa.string()), ("b", pa.string())]).with_metadata(metadata))
+    codec = Codec(columns, pa.schema([(name, pa.string()) for name in names]).with_metadata(metadata))
     first, second = codec.sizes
     units = first + second
     parents = np.tile(np.arange(2, dtype=np.int64), (2, 1))

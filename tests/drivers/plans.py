@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from twinlake.transform.columns import synthesis_of
 from twinlake.transform.plan import ColumnPlan, Plan
-from twinlake.transform.transforms import TRANSFORMS
+from twinlake.transform.transforms import TRANSFORMS, Context
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -19,5 +20,6 @@ def plan_for(df: DataFrame, chosen: Mapping[str, tuple[str, dict[str, Any]]]) ->
         transform, parameters = chosen.get(field.name, ("keep", {}))
         kind = field.dataType.simpleString()
         output = TRANSFORMS[transform].output_type(kind, parameters)
-        columns.append(ColumnPlan(field.name, kind, field.nullable, None, transform, parameters, output, "model", ""))
+        made = synthesis_of(transform, parameters, Context(field.name, kind, field.nullable), "category")
+        columns.append(ColumnPlan(field.name, kind, field.nullable, None, transform, parameters, output, made, ""))
     return Plan(tuple(columns))

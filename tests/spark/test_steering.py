@@ -19,7 +19,7 @@ from scipy.stats import chisquare
 
 from twinlake.core.errors import ConfigError, DataError
 from twinlake.generate.model import Model
-from twinlake.generate.rules import ROW, broken, check_rules, read_rules
+from twinlake.generate.rules import ROW, RULES, broken, check_rules, read_rules
 from twinlake.tables.parts import part_files
 
 A, B = ("x", "y"), ("p", "q", "r")
@@ -66,16 +66,27 @@ def test_shares_are_met_to_the_row_and_the_rest_follows(spark: SparkSession, mod
 
 
 def test_balance_counts_the_real_rows(spark: SparkSession, model: Model) -> None:
-    real = spark.createDataFrame([("x", "p")] * 70 + [("x", "r")] * 5 + [("y", "r")] * 25, "a string, b string")
+    data = [("x", "p")] * 60 + [("x", "r")] * 15 + [("y", "r")] * 25 + [("y", "q")] * 9
+    real = spark.createDataFrame(data, "a string, b string")  # nine rows are too few to be a group
     parity = table(model.generate(spark, 300, balance=["a", "b"], real=real).toArrow())
     assert parity.tolist() == [[100, 0, 100], [0, 0, 100]]
     topped = table(model.generate(spark, balance={"columns": ["a"], "mode": "additive"}, real=real).toArrow())
-    assert topped.sum(axis=1).tolist() == [0, 50]
+    assert topped.sum(axis=1).tolist() == [0, 41]
     assert fits(topped[1], JOINT[1])
     with pytest.raises(ConfigError, match="needs real="):
         model.generate(spark, balance={"columns": ["a"], "mode": "additive"})
     with pytest.raises(ConfigError, match="nothing to add"):
         model.generate(spark, balance={"columns": ["a"], "mode": "additive"}, real=real.where("a = 'x'"))
+
+
+def test_shares_that_say_everything_count_nothing(spark: SparkSession, model: Model) -> None:
+    """A column of more than 1,000 values can't be counted by value, and need not be."""
+    real = spark.range(5_000).select(F.lit("x").alias("a"), F.col("id").cast("string").alias("b"))
+    balance = {"columns": ["b"], "shares": [{"b": ["p", "q"], "share": 0.25}, {"b": ["r"], "share": 0.75}]}
+    made = table(model.generate(spark, 1_000, balance=balance, real=real).toArrow())
+    assert made[:, 2].sum() == 750
+    with pytest.raises(ConfigError, match="more than 1,000 groups"):
+        model.generate(spark, 1_000, balance=["b"], real=real, min_people=1)
 
 
 def test_seed_rows_are_completed_and_their_keys_carried_through(spark: SparkSession, model: Model) -> None:
@@ -154,6 +165,13 @@ class TestRules:
         assert other == facts and again.equals(made)
         assert [f.name for f in tmp_path.iterdir() if "staging" in f.name] == []
 
+    def test_a_table_may_have_columns_of_any_name(self, spark: SparkSession, publish_twin: Any, tmp_path: Path) -> None:
+        names = ("attempt", "_metadata")
+        path = save_exact_model(tmp_path / "model", JOINT, (A, B), names)
+        publish_twin(spark, path, tmp_path, 2_000, rules=["NOT (attempt = 'x' AND _metadata = 'p')"])
+        made = pa.concat_tables([pq.read_table(f) for f in part_files(tmp_path / "synthetic")]).rename_columns(["a", "b"])
+        assert fits(table(made), JOINT * np.array([[0, 1, 1], [1, 1, 1]]))
+
     def test_a_rule_that_no_row_can_keep_is_told(
         self, spark: SparkSession, model: Model, publish_twin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -184,11 +202,12 @@ class TestRules:
             ["low <= high", {"unique": ["high", "name"]}, {"one_hot": ["one", "two"]}, {"combination": ["high", "name"]}],
             no_copies=["low", "high", "name", "one", "two"],
         )
-        found = {(r[ROW], rules[r["rule"]].kind) for r in broken(rows, rules, train, 2).collect()}
+        found = {(r[ROW], rules[number].kind) for r in broken(rows, rules, train, 2).collect() for number in r[RULES]}
         assert found == {
             (1, "sql"), (1, "unique"), (1, "one_hot"), (2, "one_hot"), (2, "combination"), (0, "copy"), (3, "copy"),
         }  # fmt: skip
-        rare = {(r[ROW], rules[r["rule"]].kind) for r in broken(rows, rules, train, 3, sets=False).collect()}
+        singly = broken(rows, rules, train, 3, sets=False).collect()
+        rare = {(r[ROW], rules[number].kind) for r in singly for number in r[RULES]}
         assert rare - found == {(3, "combination"), (4, "combination")} and (1, "unique") not in rare
 
     @pytest.mark.parametrize(

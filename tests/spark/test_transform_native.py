@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from plans import plan_for
 from pyspark.sql import DataFrame, SparkSession
 
 from twinlake.core.errors import PolicyError
 from twinlake.core.keys import Keyring, make_key
 from twinlake.transform.apply import apply_plan
-from twinlake.transform.columns import synthesis_of
-from twinlake.transform.plan import ColumnPlan, Plan
+from twinlake.transform.plan import Plan
 from twinlake.transform.transforms import TRANSFORMS, Context
 from twinlake.transform.transforms.values import arrow_type
 
@@ -52,17 +52,6 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 def table(spark: SparkSession) -> DataFrame:
     ddl = ", ".join(f"{name} {kind}" for name, (kind, _) in ROWS.items())
     return spark.createDataFrame(list(zip(*[cells for _, cells in ROWS.values()], strict=True)), ddl).coalesce(1)
-
-
-def plan_for(df: DataFrame, chosen: dict[str, tuple[str, dict[str, Any]]]) -> Plan:
-    columns = []
-    for field in df.schema.fields:
-        transform, parameters = chosen.get(field.name, ("keep", {}))
-        kind = field.dataType.simpleString()
-        output = TRANSFORMS[transform].output_type(kind, parameters)
-        made = synthesis_of(transform, parameters, Context(field.name, kind, field.nullable), "category")
-        columns.append(ColumnPlan(field.name, kind, field.nullable, None, transform, parameters, output, made, ""))
-    return Plan(tuple(columns))
 
 
 def runs_python(df: DataFrame) -> bool:

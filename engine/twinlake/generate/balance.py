@@ -38,24 +38,35 @@ class Balance:
 def count_groups(real: DataFrame, columns: Sequence[str], people: int) -> tuple[list[tuple[Values, int]], int]:
     """The groups of `real` that at least `people` rows are in, with their rows; and how many others there are.
 
-    Errors: ConfigError for unknown columns and for more than MAX_GROUPS groups. Only counts of groups come to the driver.
+    Errors: ConfigError for unknown columns and for more than MAX_GROUPS groups. The values of at most that many groups come
+    to the driver, each held by at least `people` rows.
     """
     from pyspark.sql import functions as F
 
     for name in columns:
         if name not in real.columns:
             raise ConfigError(f"{WHERE}.columns: no column {in_quotes(name)}{nearest(name, real.columns)}")
-    cells = [F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(columns)]
-    counted = real.select(*cells).groupBy(*[f"c{i}" for i in range(len(cells))]).count()
-    common = counted.where(F.col("count") >= people).limit(MAX_GROUPS + 1).collect()
+    names = [f"c{i}" for i in range(len(columns))]
+    counted = (
+        real.select(*[F.col(quoted(c)).alias(name) for c, name in zip(columns, names, strict=True)]).groupBy(*names).count()
+    )
+    kept = F.when(F.col("count") >= people, F.struct(*names, "count")).alias("group")  # null: the rare ones together
+    groups = counted.select(kept).groupBy("group").agg(F.count("*").alias("groups")).limit(MAX_GROUPS + 2).collect()
+    common = [row["group"] for row in groups if row["group"] is not None]
     if len(common) > MAX_GROUPS:
         raise ConfigError(
             f"{WHERE}.columns: more than {MAX_GROUPS:,} groups of {escaped(', '.join(columns))}; "
             "balance columns of few values, or list ranges in generate.balance.shares"
         )
-    rare = int(counted.where(F.col("count") < people).count())
+    rare = sum(row["groups"] for row in groups if row["group"] is None)
     found = [({name: _plain(row[i]) for i, name in enumerate(columns)}, int(row["count"])) for row in common]
     return sorted(found, key=lambda group: tuple(str(v) for v in group[0].values())), rare
+
+
+def needs_counts(balance: Balance) -> bool:
+    """Whether the real rows must be counted: not where the shares alone say everything."""
+    listed = _listed(balance)
+    return balance.mode == "additive" or listed is None or sum(share for _, share in listed) < 1 - 1e-9
 
 
 def balanced(balance: Balance, counts: Sequence[tuple[Values, int]], rows: int | None) -> tuple[Group, ...]:

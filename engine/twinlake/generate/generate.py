@@ -22,7 +22,7 @@ import pyarrow as pa
 from twinlake.core.errors import DataError, ModelError, in_quotes
 from twinlake.core.progress import Progress
 from twinlake.generate.blocks import Job, Maker, blocks_per_part, kernel_id, make_part, part_count
-from twinlake.generate.rules import COPY, ROW, Rule, broken, check_rules
+from twinlake.generate.rules import ATTEMPT, COPY, ROW, RULES, Rule, broken, check_rules
 from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.store import load_model
 from twinlake.tables.parts import (
@@ -75,7 +75,7 @@ def write_rows(
             shutil.rmtree(staging, ignore_errors=True)
             return _facts(read_manifest(out))
     _start_over_if_changed(staging, identity)
-    _forget_redraws(staging, job)
+    _forget_redraws(staging)
     done = finished_parts(staging)
     if done:
         progress.say(f"resuming: {len(done)} of {parts} parts are there already")
@@ -155,9 +155,11 @@ def _settle(
     folder, total = _redraws(staging), dict.fromkeys((r.text for r in rules), 0)
     for round_ in range(1, MAX_ROUNDS + 2):
         found = folder / f"broken-{round_:02d}"
-        broken(_staged(spark, job, staging, schema), rules, real, people).write.mode("overwrite").parquet(str(found))
+        staged = broken(_staged(spark, job, staging, schema), rules, real, people)
+        staged.where(F.size(RULES) > 0).write.mode("overwrite").parquet(str(found))
         breaking = spark.read.parquet(str(found))
-        counts = {rules[row["rule"]].text: row["count"] for row in breaking.groupBy("rule").count().collect()}
+        by_rule = breaking.select(F.explode(RULES).alias("rule")).groupBy("rule").count().collect()
+        counts = {rules[row["rule"]].text: row["count"] for row in by_rule}
         if not counts:
             break
         if round_ > MAX_ROUNDS:
@@ -165,14 +167,14 @@ def _settle(
         total = {text: before + counts.get(text, 0) for text, before in total.items()}
         what = ", ".join(f"{n:,} break {in_quotes(text)}" for text, n in counts.items())
         progress.say(f"drawing rows again, round {round_}: {what}")
-        rows, tries = breaking.select(ROW).distinct(), 2 ** (round_ - 1)
-        attempts = rows.withColumn("attempt", F.lit(tries).cast("bigint"))
+        rows, tries = breaking.select(ROW), 2 ** (round_ - 1)
+        attempts = rows.withColumn(ATTEMPT, F.lit(tries).cast("bigint"))
         if tries > 1:  # else there is nothing to choose from
-            made = _candidates(rows, job, tries, schema)
-            wrong = broken(made, rules, real, people, sets=False)
-            kept = made.select(ROW, "attempt").join(wrong, [ROW, "attempt"], "left_anti").groupBy(ROW).agg(F.min("attempt"))
-            attempts = attempts.join(kept, ROW, "left").select(ROW, F.coalesce("min(attempt)", "attempt").alias("attempt"))
-        attempts.withColumnRenamed(ROW, "row").write.mode("overwrite").parquet(str(folder / "attempts" / f"round-{round_:02d}"))
+            made = broken(_candidates(rows, job, tries, schema), rules, real, people, sets=False)
+            kept = made.where(F.size(RULES) == 0).groupBy(ROW).agg(F.min(ATTEMPT).alias("kept"))
+            attempts = attempts.join(kept, ROW, "left").select(ROW, F.coalesce("kept", ATTEMPT).alias(ATTEMPT))
+        chosen = attempts.select(F.col(ROW).alias("row"), F.col(ATTEMPT).alias("attempt"))
+        chosen.write.mode("overwrite").parquet(str(folder / "attempts" / f"round-{round_:02d}"))
         size = blocks_per_part(job.rows) * BLOCK_ROWS
         again = sorted(r["part"] for r in rows.select(F.expr(f"{ROW} div {size}").alias("part")).distinct().collect())
         write_text(folder / f"parts-{round_:02d}.json", json.dumps(again))
@@ -188,23 +190,24 @@ def _staged(spark: SparkSession, job: Job, staging: Path, schema: Any) -> DataFr
 
     files = [str(staging / p.file) for p in finished_parts(staging).values()]
     size = blocks_per_part(job.rows) * BLOCK_ROWS
-    part = F.regexp_extract(F.col("_metadata.file_name"), r"^part-(\d+)-", 1).cast("bigint")
     rows = spark.read.schema(schema).parquet(*files)
-    return rows.withColumn(ROW, part * size + F.col("_metadata.row_index"))
+    where = rows.metadataColumn("_metadata")  # also where the table has a column of that name
+    part = F.regexp_extract(where["file_name"], r"^part-(\d+)-", 1).cast("bigint")
+    return rows.withColumn(ROW, part * size + where["row_index"])
 
 
 def _candidates(rows: DataFrame, job: Job, tries: int, schema: Any) -> DataFrame:
-    """`tries` more attempts of each of `rows`: ROW, attempt and the twin's columns."""
+    """`tries` more attempts of each of `rows`: ROW, ATTEMPT and the twin's columns."""
     from pyspark.sql.types import LongType, StructField, StructType
 
-    own = [StructField(ROW, LongType()), StructField("attempt", LongType())]
+    own = [StructField(ROW, LongType()), StructField(ATTEMPT, LongType())]
     out = rows.mapInArrow(partial(_attempts, job=job, tries=tries), StructType([*own, *renamed(schema).fields]))
-    return out.toDF(ROW, "attempt", *schema.fieldNames())
+    return out.toDF(ROW, ATTEMPT, *schema.fieldNames())
 
 
 def _attempts(batches: Iterable[pa.RecordBatch], job: Job, tries: int) -> Iterator[pa.RecordBatch]:
     maker = Maker.of(job)
-    names = [ROW, "attempt", *(f"c{i}" for i in range(len(maker.codec.columns)))]
+    names = [ROW, ATTEMPT, *(f"c{i}" for i in range(len(maker.codec.columns)))]
     for batch in batches:
         ids = np.sort(batch.column(0).to_numpy()).astype(np.uint64)
         for start in range(0, len(ids), BLOCK_ROWS):
@@ -221,7 +224,7 @@ def _redraws(staging: Path) -> Path:
     return staging.with_name(f"{staging.name}-redraws")
 
 
-def _forget_redraws(staging: Path, job: Job) -> None:
+def _forget_redraws(staging: Path) -> None:
     """Parts that an earlier run was redrawing are drawn from the start: which attempt their rows are of is not known."""
     for file in sorted(_redraws(staging).glob("parts-*.json")):
         for number in json.loads(file.read_text()):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import load_config
 from twinlake.core.errors import ConfigError, UserError, escaped
-from twinlake.generate.balance import Balance, balanced, count_groups
+from twinlake.generate.balance import Balance, balanced, count_groups, needs_counts
 from twinlake.generate.blocks import Job, block_count, lazy_rows
 from twinlake.generate.complete import complete
 from twinlake.generate.steering import Group, read_steering
@@ -59,14 +59,15 @@ class Model:
         real: DataFrame | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        min_people: int = 10,
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
 
         `conditions` fix columns: {"sex": "Female", "age": {"min": 20, "max": 30}, "notes": None}; or a DataFrame of seed
         rows, each of which is completed (`rows` and `balance` are left out then; columns that the model does
         not know are carried through). `balance`: columns whose values get equal shares, or {"columns": ["income"],
-        "shares": {">50K": 0.5}, "mode": "replace"}; counted in `real`, the rows given to fit, unless the shares sum to 1.
-        Mode additive gives the rows that top `real` up, so `rows` is left out.
+        "shares": {">50K": 0.5}, "mode": "replace"}; counted in `real`, the rows given to fit, unless the shares sum to 1,
+        without the groups of fewer than `min_people` rows. Mode additive gives the rows that top `real` up: no `rows` then.
         Validity holds by construction; rules, filters and the manifest belong to `twinlake generate`. Changes no setting
         of the session. Errors: ConfigError.
         """
@@ -79,7 +80,7 @@ class Model:
             return complete(
                 conditions, Job(str(self.path), self.digest, 0, seed, {}, (), style), impute=False, partitions=partitions or 16
             )
-        groups = self._groups(balance, rows, real) if balance is not None else ()
+        groups = self._groups(balance, rows, real, min_people) if balance is not None else ()
         rows = sum(group.rows for group in groups) if groups else rows
         if rows is None or rows < 0:
             raise ConfigError(f"rows must be 0 or more, got {rows}")
@@ -100,7 +101,7 @@ class Model:
         return complete(df, Job(str(self.path), self.digest, 0, seed, {}), True, partitions)
 
     def _groups(
-        self, balance: Balance | Mapping[str, Any] | Sequence[str], rows: int | None, real: DataFrame | None
+        self, balance: Balance | Mapping[str, Any] | Sequence[str], rows: int | None, real: DataFrame | None, min_people: int
     ) -> tuple[Group, ...]:
         if not isinstance(balance, Balance):
             section = load_config(base={"generate": {"balance": balance}}).generate.balance
@@ -109,10 +110,11 @@ class Model:
             raise ConfigError(
                 "balance of mode additive needs real=, the rows given to fit, and gives the number of rows itself"
             )
-        if real is None and balance.shares is None:
-            raise ConfigError("balance without shares needs real=, the rows given to fit: their groups get equal shares")
-        counts, _ = count_groups(real, balance.columns, 1) if real is not None else ([], 0)
-        return balanced(balance, counts, rows)
+        if not needs_counts(balance):
+            return balanced(balance, [], rows)
+        if real is None:
+            raise ConfigError("balance needs real=, the rows given to fit, unless the shares of all groups are given")
+        return balanced(balance, count_groups(real, balance.columns, min_people)[0], rows)
 
     def save(self, path: str | Path) -> None:
         """Copies the model folder to `path`, which must not exist. Errors: UserError."""

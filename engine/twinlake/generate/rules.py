@@ -17,7 +17,7 @@ from twinlake.tables.names import quoted
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-ROW = "__twinlake_row"
+ROW, ATTEMPT, RULES = "__twinlake_row", "__twinlake_attempt", "__twinlake_rules"
 KINDS = ("unique", "combination", "one_hot")
 COPY = "no copy of a train row"
 
@@ -72,35 +72,31 @@ def check_rules(rules: Sequence[Rule], df: DataFrame) -> None:
 
 
 def broken(rows: DataFrame, rules: Sequence[Rule], train: DataFrame | None, people: int, sets: bool = True) -> DataFrame:
-    """(ROW bigint, attempt if `rows` has it, rule int): which rows break which rules.
+    """(ROW bigint, ATTEMPT if `rows` has it, RULES array<int>): which rules each row breaks; `rows` is read once.
 
     `rows`: the twin's columns and ROW. `train`: the rows that combinations and copies are looked up in; combinations held
     by fewer than `people` of them do not count. `sets` False leaves out rules that look at several rows (unique).
     """
     from pyspark.sql import functions as F
 
-    keys = [name for name in (ROW, "attempt") if name in rows.columns]
-    cells = [F.when(_broken_cell(r), F.lit(i)) for i, r in enumerate(rules) if r.kind in ("sql", "one_hot")]
-    found = []
-    if cells:
-        hit = F.array_compact(F.array(*cells))
-        found.append(rows.where(F.size(hit) > 0).select(*keys, F.explode(hit).alias("rule")))
+    keys = [name for name in (ROW, ATTEMPT) if name in rows.columns]
+    hits = []
     for number, rule in enumerate(rules):
-        if rule.kind == "unique" and sets:
-            some = _repeated(rows, rule.columns)
-        elif rule.kind == "combination" and train is not None:
-            common = train.groupBy(_content(rule.columns).alias("content")).count().where(F.col("count") >= people)
-            some = rows.withColumn("content", _content(rule.columns)).join(common.select("content"), "content", "left_anti")
-        elif rule.kind == "copy" and train is not None:
-            real = train.select(_content(rule.columns).alias("content")).distinct()
-            some = rows.withColumn("content", _content(rule.columns)).join(real, "content", "left_semi")
+        mark = f"__twinlake_{number}"
+        if rule.kind in ("sql", "one_hot"):
+            hit = _broken_cell(rule)
+        elif rule.kind == "unique" and sets:
+            rows = rows.withColumn(mark, _repeated(rule.columns))
+            hit = F.col(mark)
+        elif rule.kind in ("combination", "copy") and train is not None:
+            held = train.groupBy(_content(rule.columns).alias(mark)).count()
+            known = held.where(F.col("count") >= people) if rule.kind == "combination" else held
+            rows = rows.join(known.select(mark), _content(rule.columns) == F.col(mark), "left")
+            hit = F.col(mark).isNull() if rule.kind == "combination" else F.col(mark).isNotNull()
         else:
             continue
-        found.append(some.select(*keys, F.lit(number).alias("rule")))
-    out = found[0] if found else rows.limit(0).select(*keys, F.lit(0).alias("rule"))
-    for other in found[1:]:
-        out = out.unionAll(other)
-    return out
+        hits.append(F.when(hit, F.lit(number)))
+    return rows.select(*keys, F.array_compact(F.array(*hits).cast("array<int>")).alias(RULES))
 
 
 def _broken_cell(rule: Rule) -> Column:
@@ -112,8 +108,8 @@ def _broken_cell(rule: Rule) -> Column:
     return ~F.coalesce(F.expr(rule.text).cast("boolean"), F.lit(True))
 
 
-def _repeated(rows: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """All rows but the first (by ROW) of those that are equal in `columns`; a null equals nothing."""
+def _repeated(columns: Sequence[str]) -> Column:
+    """True for all rows but the first (by ROW) of those that are equal in `columns`; a null equals nothing."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -121,8 +117,8 @@ def _repeated(rows: DataFrame, columns: Sequence[str]) -> DataFrame:
     whole = cells[0].isNotNull()
     for cell in cells[1:]:
         whole = whole & cell.isNotNull()
-    place = F.row_number().over(Window.partitionBy(*cells).orderBy(ROW))
-    return rows.where(whole).withColumn("__twinlake_place", place).where("__twinlake_place > 1")
+    apart = F.when(~whole, F.col(ROW))  # else all rows with a null would meet in one task
+    return whole & (F.row_number().over(Window.partitionBy(*cells, apart).orderBy(ROW)) > 1)
 
 
 def _content(columns: Sequence[str]) -> Column:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 
-from twinlake.core.config import Count
 from twinlake.core.errors import ConfigError, escaped, nearest
 from twinlake.generate.blocks import MAX_BLOCKS, Job, block_count, decoded
 from twinlake.generate.steering import read_steering
@@ -97,7 +96,7 @@ def _codec_of(job: Job) -> Any:
     return load_model(job.model, job.digest)[0]
 
 
-def _whole(given: Mapping[str, str], name: str, default: Count | None) -> int:
+def _whole(given: Mapping[str, str], name: str, default: int | None) -> int:
     text = given.get(name, default)
     try:
         number = int(str(text))

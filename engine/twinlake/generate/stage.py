@@ -9,7 +9,7 @@ from twinlake.core.errors import CommitError, ConfigError, in_quotes, nearest
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
 from twinlake.generate.augment import FLAG, write_augmented
-from twinlake.generate.balance import Balance, balanced, count_groups
+from twinlake.generate.balance import Balance, balanced, count_groups, needs_counts
 from twinlake.generate.blocks import Job
 from twinlake.generate.generate import write_rows
 from twinlake.generate.rules import check_rules, read_rules
@@ -85,12 +85,14 @@ def _groups(spark: SparkSession, folder: RunFolder, config: Config, progress: Pr
     if not wanted.columns:
         return ()
     balance = Balance(tuple(wanted.columns), wanted.mode, wanted.shares)
-    counts, rare = count_groups(_protected(spark, folder), balance.columns, config.privacy.min_people)
-    if rare:
-        progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
     rows: int | None = None
     if balance.mode == "replace":
         rows = folder.state()["source_rows"] if config.generate.rows == "source" else config.generate.rows
+    if not needs_counts(balance):
+        return balanced(balance, [], rows)
+    counts, rare = count_groups(_protected(spark, folder), balance.columns, config.privacy.min_people)
+    if rare:
+        progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
     return balanced(balance, counts, rows)
 
 
