@@ -96,6 +96,21 @@ def test_associations_are_those_of_pandas(held: Evidence, tables: tuple[pd.DataF
     assert got[3, 4] == pytest.approx(np.sqrt(phi / least), abs=1e-9)
 
 
+def test_of_a_wide_table_pairs_of_some_columns_are_measured(
+    held: Evidence, tables: tuple[pd.DataFrame, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of five columns: every second or third in table order. Single columns are measured all the same."""
+    monkeypatch.setattr("twinlake.evaluate.passes.PAIRED", 2)
+    wide = replace(held, memo={})
+    found = METRICS["association"].compute(wide)
+    assert found.detail["columns"] == ["a.b", "d"]  # the first and, of 5 columns, that at 1 * 5 // 2
+    real, _, twin = tables
+    r = [pd.DataFrame(numbers(t)).corr().iloc[0, 2] for t in (real, twin)]
+    assert found.value == pytest.approx(abs(r[0] - r[1]), abs=1e-9)
+    assert column_distances(wide, 2) == pytest.approx(column_distances(held, 2), abs=1e-12)
+    assert METRICS["deep_structure"].compute(wide).value is not None
+
+
 def test_structure_is_scikit_learns(held: Evidence, tables: tuple[pd.DataFrame, ...]) -> None:
     real, _, twin = tables
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from twinlake.evaluate.counters import Floats, doubles, summed
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import TRAIN, all_sides
-from twinlake.evaluate.passes import Coder, coder, facts, joint, others
+from twinlake.evaluate.passes import Coder, coder, facts, joint, others, paired, power_sums
 
 MOST_BINS = 500
 DENSITY = 40
@@ -71,8 +71,9 @@ class Axes:
 
 
 def principal_axes(evidence: Evidence) -> Axes | None:
-    """PCA(2) of the train rows from their distributed covariance; None with fewer than two columns that vary."""
-    return evidence.once("axes", _principal_axes)
+    """PCA(2) of the train rows from their distributed covariance; None with fewer than two columns that vary, or too many
+    for pairs (ask for those of the `paired` evidence)."""
+    return evidence.once("axes", _principal_axes) if paired(evidence) is evidence else None
 
 
 def _principal_axes(evidence: Evidence) -> Axes | None:
@@ -130,7 +131,7 @@ def _histograms(evidence: Evidence) -> Histograms:
     known, code, axes = facts(evidence), coder(evidence), principal_axes(evidence)
     frame, sides = all_sides(evidence), others(evidence)
     whole = _whole_numbers(evidence)
-    power = joint(evidence)[TRAIN]["power"]
+    power = power_sums(evidence)
     bins: Bins = {s: [] for s in sides}
     for c, is_whole in enumerate(whole):
         n, _, std, skew = moments(power, c)

@@ -4,7 +4,7 @@ Number with number: Pearson r over rows where both are present. Category with nu
 Category with category: Cramer's V with Bergsma's correction ("A bias-correction for Cramer's V", 2013) in the headline
 matrix, Theil's U in the score (see `score`). Missing is a category of its own. A column keeps its 100 most frequent
 train values (fewer above some 28 categorical columns), the rest is "other". It does not see how three columns hang
-together.
+together. Of more than 128 columns as many are looked at (`paired`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from twinlake.evaluate.counters import Floats
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT
-from twinlake.evaluate.passes import categories, facts, joint
+from twinlake.evaluate.passes import categories, facts, joint, paired
 
 WORST = 10
 
@@ -113,6 +113,7 @@ def _mean(values: Floats) -> float | None:
 
 
 def _compare(evidence: Evidence, numbers_only: bool) -> Result:
+    evidence = paired(evidence)
     rows = facts(evidence).rows
     if rows[TRAIN] < 2 or rows[TWIN] < 2:
         return not_computed("one of the tables has fewer than two rows")

@@ -19,7 +19,7 @@ from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT
 from twinlake.evaluate.histograms import histograms, jensen_shannon, principal_axes
 from twinlake.evaluate.metrics.correlation import association_matrix
-from twinlake.evaluate.passes import categories, facts, others
+from twinlake.evaluate.passes import categories, facts, others, paired
 
 ONE_SIDE_EMPTY = 0.5887
 WEIGHTS = {"deep_structure": 0.84, "field_distribution": 0.86, "field_correlation": 1.0}
@@ -110,6 +110,7 @@ def field_distribution(evidence: Evidence) -> Result:
 
 def field_correlation(evidence: Evidence) -> Result:
     """FCS over the square matrix, with Theil's U between categories."""
+    evidence = paired(evidence)
     if (none := _empty(evidence)) is not None:
         return none
     if len(evidence.numeric()) + len(evidence.categorical()) < 2:
@@ -133,6 +134,7 @@ def field_correlation(evidence: Evidence) -> Result:
 
 def deep_structure(evidence: Evidence) -> Result:
     """PCS of the first two components of the train rows."""
+    evidence = paired(evidence)
     if (none := _empty(evidence)) is not None:
         return none
     axes = principal_axes(evidence)
