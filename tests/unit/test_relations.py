@@ -117,13 +117,13 @@ def test_cells_are_changed_where_they_are_free() -> None:
             "paid": [day_(4), day_(3), day_(1)],
         }
     )
-    made, changed = restore(codec, batch, {})
+    made, changed = restore(codec, batch, batch, {})
     assert made["town"].to_pylist() == ["Bonn", "Lyon", None]
     assert made["gross"].to_pylist() == [d("1.30"), d("9.99"), d("3.50")]  # a part is null: nothing to add up
     assert made["sent"].to_pylist() == [day_(4), day_(3), None] and made["paid"].to_pylist() == [day_(9), day_(3), day_(1)]
     assert {2, 5, 6, 7} == set(changed)
     fixed = np.zeros(3, bool)
-    made, _ = restore(codec, batch, {2: fixed, 5: fixed, 7: fixed})
+    made, _ = restore(codec, batch, batch, {2: fixed, 5: fixed, 7: fixed})
     assert made["city"].to_pylist() == ["Nice", "Lyon", "Bonn"]
     assert made["net"].to_pylist() == [d("9.79"), d("2.00"), d("3.00")] and made["gross"] == batch["gross"]
     assert made["sent"].to_pylist() == [day_(4), day_(3), None] and made["paid"] == batch["paid"]

@@ -159,20 +159,23 @@ class Maker:
     def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> tuple[Tokens, pa.RecordBatch]:
         """The rows, with the very values that conditions ask for and the relations that the train rows keep; and their
         tokens, which are others where a relation changed a cell."""
-        batch = self.codec.decode(tokens, cells, row_ids, self.job.seed)
-        batch = self.steering.apply(batch, tokens, cells, row_ids, self.codec)
+        drawn = self.codec.decode(tokens, cells, row_ids, self.job.seed)
+        batch = self.steering.apply(drawn, tokens, cells, row_ids, self.codec)
         fixed = dict.fromkeys(self.steering.columns, np.zeros(len(tokens), np.bool_))
-        return self.related(tokens, batch, fixed)
+        return self.related(tokens, drawn, batch, fixed)
 
-    def related(self, tokens: Tokens, batch: pa.RecordBatch, free: Free) -> tuple[Tokens, pa.RecordBatch]:
-        """Rows with the relations between columns kept, and their tokens. `free`: see models/relations.py."""
-        if all(relation.kind == "determines" for relation in self.codec.relations):
+    def related(
+        self, tokens: Tokens, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Free
+    ) -> tuple[Tokens, pa.RecordBatch]:
+        """Rows with the relations between columns kept, and their tokens. `drawn`, `free`: see models/relations.py."""
+        followed = any(column.since is not None for column in self.codec.columns)
+        if all(relation.kind == "determines" for relation in self.codec.relations) and not (followed and free):
             return tokens, batch
-        batch, changed = restore(self.codec, batch, free)
+        batch, changed = restore(self.codec, drawn, batch, free)
         tokens = tokens.copy() if changed else tokens
         for column in changed:
             if slots := list(self.codec.slots[column]):
-                tokens[:, slots] = encode_column(self.codec.columns[column], batch.column(column))
+                tokens[:, slots] = encode_column(self.codec.columns[column], self.codec.measured(batch, column))
         return tokens, batch
 
     def _tokens(

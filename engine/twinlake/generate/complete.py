@@ -24,6 +24,7 @@ from twinlake.generate.blocks import Job, Maker
 from twinlake.models.codec import ColumnCodec, encode_column
 from twinlake.models.sampler import BLOCK_ROWS, Given, Known
 from twinlake.models.store import check_model
+from twinlake.models.times import difference
 from twinlake.tables.names import quoted
 from twinlake.tables.new_folder import check_new_folder, write_new_folder
 from twinlake.tables.parts import renamed, spark_schema
@@ -137,23 +138,30 @@ def _complete_rows(
     mask = np.zeros(tokens.shape, np.bool_)
     cells: dict[int, pa.Array] = {}
     for at, column in positions:
-        cells[column] = array = rows.column(1 + at).cast(codec.schema.field(column).type)
-        slots = list(codec.slots[column])
+        cells[column] = rows.column(1 + at).cast(codec.schema.field(column).type)
+    for column, array in cells.items():
+        slots, since = list(codec.slots[column]), codec.columns[column].since
+        known = array.is_valid().to_numpy(zero_copy_only=False) if impute else np.ones(len(array), np.bool_)
+        if since is not None:  # the time since a cell that is not there is drawn; that cell follows
+            base = cells.get(since.base, pa.nulls(len(array), codec.schema.field(since.base).type))
+            array = difference(array, base, since)
+            known &= ~pc.fill_null(pc.equal(array, -1), False).to_numpy(zero_copy_only=False)
         if slots:
             tokens[:, slots] = encode_column(codec.columns[column], array)
-            mask[:, slots] = array.is_valid().to_numpy(zero_copy_only=False)[:, None] if impute else True
+            mask[:, slots] = known[:, None]
     never_null = [codec.columns[c] for c in cells] if impute else []
     given = tuple(g for c in never_null if (g := _without_null(c, codec.index(c.name))) is not None)
     ids = rows.column(0).to_numpy().view(np.uint64)
     drawn, places = maker.rows(ids, np.zeros(rows.num_rows, np.int64), Known(tokens, mask), given)
-    _, made = maker.decode(drawn, places, numbers)
+    _, before = maker.decode(drawn, places, numbers)
+    made = before
     free: dict[int, npt.NDArray[np.bool_]] = {}
     for column, array in cells.items():
         missing = array.is_null() if impute else pa.repeat(False, len(array))
         whole = pc.if_else(missing, made.column(column), array)
         made = made.set_column(column, codec.schema.field(column).with_nullable(True), whole)
         free[column] = missing.to_numpy(zero_copy_only=False)
-    _, made = maker.related(drawn, made, free)
+    _, made = maker.related(drawn, before, made, free)
     of_batch = dict(positions)
     out = [made.column(of_batch[at]) if at in of_batch else rows.column(1 + at) for at in range(columns)]
     out += [made.column(c) for c in range(len(codec.columns)) if c not in cells]

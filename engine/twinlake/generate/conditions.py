@@ -13,30 +13,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
 from twinlake.models.codec import BLOCK, Codec, ColumnCodec, Tokens, decode_column, encode_column, from_text, to_domain
 from twinlake.models.sampler import Given
+from twinlake.models.times import Span, base_range, whole
 
 MAX_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Condition:
-    """The values that a column may take, and the tokens of each; without tokens all rows get `values[0]`. Of a range
-    there are no values, but the column's codec cut to it, and the share of each token that it leaves."""
+    """The values that a column may take, and the tokens of each; without tokens each is as likely. Of a range there are no
+    values, but the column's codec cut to it, and the share of each token that it leaves. Of a column that is told by the
+    time since another: what it asks of that one (`before`), and the `span` of a range."""
 
     column: int
     values: pa.Array
     tokens: Tokens | None
     given: Given | None
     cut: ColumnCodec | None = None
+    before: Given | None = None
+    span: Span | None = None
 
     def apply(self, array: pa.Array, tokens: Tokens, uniform: npt.NDArray[np.float64]) -> pa.Array:
         """The decoded column with the very values that were asked for (decoding alone gives some value of the same
         bin); of several values in one bin each is as likely."""
         if self.cut is not None:
             return decode_column(self.cut, tokens, uniform, np.empty(0, np.uint64), 0, array.type)
+        if self.span is not None:
+            return self.span.place(array, uniform)
+        if self.tokens is None and len(self.values) > 1:
+            return self.values.take(pa.array(np.floor(uniform * len(self.values)).astype(np.int64)))
         if self.tokens is None or len(self.values) == 1:
             return pa.repeat(self.values[0], len(array)) if self.values[0].is_valid else pa.nulls(len(array), array.type)
         same = (tokens[:, None, :] == self.tokens[None, :, :]).all(axis=2)
@@ -66,7 +75,8 @@ def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Conditi
                 f"generate.conditions.{escaped(name)}: must be a value, null, a list of values, or a range with min and max"
             )
         out.append(_condition(names.index(name), values, codec))
-    return out
+    asked = {c.column for c in out}
+    return [replace(c, before=None) if c.before is not None and c.before.column in asked else c for c in out]
 
 
 def _condition(position: int, values: list[Any], codec: Codec) -> Condition:
@@ -79,6 +89,11 @@ def _condition(position: int, values: list[Any], codec: Codec) -> Condition:
         if len(values) > 1:
             raise ConfigError(f"{where}: a list of values needs a modelled column; this one is made by {column.method}")
         return Condition(position, array, None, None)
+    if column.since is not None and array.null_count < len(array):
+        if array.null_count:
+            raise ConfigError(f"{where}: null and values can't be asked for together; the column is told by another time")
+        days = pc.min_max(whole(array)).as_py()
+        return _after(position, codec, days, array)
     tokens = encode_column(column, array)
     if column.method in ("category", "number"):
         _check_known(where, column, array, tokens, kind)
@@ -92,11 +107,23 @@ def _range(position: int, wanted: dict[str, Any], codec: Codec) -> Condition:
         raise ConfigError(f"{where}: a range has min, max or both, got {', '.join(map(escaped, map(str, wanted))) or 'none'}")
     if column.method != "number":
         raise ConfigError(f"{where}: a range needs a modelled number, date or time; this column is made as {column.method}")
-    ends, numbers = to_domain(column, _typed(where, list(wanted.values()), column, kind))
+    array = _typed(where, list(wanted.values()), column, kind)
+    if column.since is not None:
+        return _after(position, codec, dict(zip(wanted, whole(array).to_pylist(), strict=True)))
+    ends, numbers = to_domain(column, array)
     if not numbers.all():
         raise ConfigError(f"{where}: an end of the range does not fit the column's type {column.type}")
+    found = _between(position, column, dict(zip(wanted, ends, strict=True)))
+    if found is None:
+        raise ConfigError(f"{where}: the model has learned no value in this range")
+    return Condition(position, pa.nulls(0, kind), None, *found)
+
+
+def _between(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> tuple[Given, ColumnCodec] | None:
+    """What may be drawn of a number between `min` and `max` (domain units), and its codec cut to that; None: nothing."""
+    if column.phase is not None:
+        return _between_times(position, column, by_end)
     atoms, low, high, bin_start = column._cells
-    by_end = dict(zip(wanted, ends, strict=True))
     edges = np.concatenate([atoms, low, high])
     least, most = by_end.get("min", edges.min()), by_end.get("max", edges.max())
     bottom, top = np.maximum(low, least), np.minimum(high, most)
@@ -107,20 +134,66 @@ def _range(position: int, wanted: dict[str, Any], codec: Codec) -> Condition:
     bins_at = atoms_at + len(atoms)
     cells = np.arange(len(low))
     bins = np.searchsorted(bin_start, cells, side="right") - 1
-    inside = (atoms >= least) & (atoms <= most)
-    first = np.concatenate([atoms_at + np.flatnonzero(inside), bins_at + bins[shares > 0]])
-    second = np.concatenate([np.zeros(int(inside.sum()), np.int64), (cells - bin_start[bins])[shares > 0]])
+    inner = (atoms >= least) & (atoms <= most)
+    first = np.concatenate([atoms_at + np.flatnonzero(inner), bins_at + bins[shares > 0]])
+    second = np.concatenate([np.zeros(int(inner.sum()), np.int64), (cells - bin_start[bins])[shares > 0]])
     if not len(first):
-        raise ConfigError(f"{where}: the model has learned no value in this range")
+        return None
     tokens = np.stack([first, second][: len(column.sizes)], axis=1).astype(np.uint16)
-    given = _given(position, column, tokens, np.concatenate([np.ones(int(inside.sum())), shares[shares > 0]]))
+    given = _given(position, column, tokens, np.concatenate([np.ones(int(inner.sum())), shares[shares > 0]]))
     kept = shares > 0
     cut = replace(
         column,
         low=tuple(np.where(kept, bottom, low).tolist()),
         high=tuple(np.where(kept, top, high).tolist()),
     )
-    return Condition(position, pa.nulls(0, kind), None, given, cut)
+    return given, cut
+
+
+def _between_times(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> tuple[Given, ColumnCodec] | None:
+    """The same of a folded column: whole periods are in or out, of the first and the last a part of each phase is in."""
+    assert column.phase is not None
+    atoms, low, high, _ = column._cells
+    from_, upto = np.concatenate([atoms, low]), np.concatenate([atoms, high])
+    period = column.period
+    least = int(by_end.get("min", from_.min() * period))
+    most = int(by_end.get("max", upto.max() * period + period - 1))
+    first, last = least // period, most // period
+    inner = np.maximum(np.minimum(upto, last - 1) - np.maximum(from_, first + 1) + 1, 0)[:, None].astype(np.float64)
+    start, end = column.phase.cells(np.arange(column.phase.size))
+    for edge in sorted({first, last}):
+        part = np.minimum(end, most - edge * period) - np.maximum(start, least - edge * period) + 1
+        held = (from_ <= edge) & (edge <= upto)
+        inner = inner + held[:, None] * np.maximum(part, 0)[None, :] / (end - start + 1)[None, :]
+    shares = np.zeros(column.sizes)
+    at = len(column.states) + len(column.texts)
+    shares[at : at + len(from_)] = inner / (upto - from_ + 1)[:, None]
+    if not shares.any():
+        return None
+    return Given(position, shares.mean(axis=1), shares), replace(column, ends=(least, most))
+
+
+def _after(position: int, codec: Codec, by_end: Mapping[str, int], values: pa.Array | None = None) -> Condition:
+    """A condition on a column that is told by the time since another: that one is drawn where it leaves room for the
+    condition, and follows where the time between them misses it. `by_end`: days of dates, microseconds of times."""
+    column, kind = codec.columns[position], codec.schema.field(position).type
+    assert column.since is not None
+    known = np.ones(column.sizes[0])
+    if "null" in column.states:
+        known[column.states.index("null")] = 0.0
+    atoms, low, high, _ = column._cells
+    gaps = np.concatenate([atoms, low, high])
+    base = codec.columns[column.since.base]
+    before = None
+    if base.method == "number" and base.since is None:
+        is_date = pa.types.is_date(codec.schema.field(column.since.base).type)
+        reach = base_range(by_end, (int(gaps.min()), int(gaps.max())), column.since, pa.types.is_date(kind), is_date)
+        found = _between(column.since.base, base, {name: end // base.step for name, end in reach.items()})
+        before = found[0] if found is not None else None
+    width = int(gaps.max() - gaps.min()) * column.since.unit
+    span = Span(by_end.get("min"), by_end.get("max"), width) if values is None else None
+    held = pa.nulls(0, kind) if values is None else values
+    return Condition(position, held, None, Given(position, known), None, before, span)
 
 
 def _room(column: ColumnCodec, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -183,6 +256,7 @@ def _check_known(where: str, column: ColumnCodec, array: pa.Array, tokens: Token
     atoms, low, high, _ = column._cells
     if column.method == "number" and len(low):
         values, numbers = to_domain(column, array)
+        values = values // column.period if column.period else values
         ends = np.concatenate([atoms, low[:1], high[-1:]])
         if (values[numbers] < ends.min()).any() or (values[numbers] > ends.max()).any():
             raise ConfigError(f"{where}: a value lies outside the range that the model has learned")

@@ -43,7 +43,10 @@ class Steering:
     @property
     def givens(self) -> list[Given]:
         """What the sampler has to know of the conditions."""
-        return [given for conditions in self.columns.values() if (given := _stacked(conditions)) is not None]
+        own = [given for conditions in self.columns.values() if (given := _stacked(conditions)) is not None]
+        single = [conditions[0].before for conditions in self.columns.values() if len(conditions) == 1]
+        before = {given.column: given for given in single if given is not None}
+        return [*own, *before.values()]
 
     def groups_of(self, row_ids: UInt64) -> npt.NDArray[np.int64] | None:
         """The group of each row, int64 [rows]; None where there are no groups."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 
 from twinlake.models.codec import BLOCK, ColumnCodec
-from twinlake.models.written import TIME_FORMATS
+from twinlake.models.written import CLOCKS, TIME_FORMATS, write_texts
 
 
 def bin_labels(column: ColumnCodec) -> list[str]:
@@ -34,6 +36,12 @@ def bin_labels(column: ColumnCodec) -> list[str]:
 
 
 def _shown(column: ColumnCodec, value: float) -> str:
+    if column.since is not None:
+        gap = dt.timedelta(**{"days" if column.type == "date" else "microseconds": int(value) * column.since.unit})
+        return f"{'+' if column.since.sign == 1 else '-'}{gap}"
+    if column.text in CLOCKS:
+        return str(write_texts(np.array([int(value)]), column.text, 0, 1)[0])
+    value = value * column.period if column.period else value
     if column.type in ("date", "timestamp", "timestamp_ntz") or column.text in TIME_FORMATS:
         unit = "D" if column.type == "date" or column.text == "date" else "s" if column.text else "us"
         shown = str(np.array(int(value) * column.step, np.int64).astype(f"datetime64[{unit}]"))

@@ -6,7 +6,7 @@ A `ColumnCodec` is plain data (JSON), fitted by models/fitting.py. Methods:
 - number: token A is a state (null, NaN, infinities), a frequent single value (atom) or one of up to 96 bins; token B,
   where there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid less atoms (integers,
   decimals, whole seconds), so every type comes back exactly. Dates, timestamps and numbers or dates written as text
-  are numbers too;
+  are numbers too; they may be folded by a period or told by the time since another column (models/times.py);
 - constant and null: no token, the value is written;
 - surrogate, key, format: regenerated from the row id (models/regenerate.py); one token tells null from present if nulls
   occur.
@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 from twinlake.core.errors import ModelError
 from twinlake.models.people import keys_for
 from twinlake.models.regenerate import regenerate
+from twinlake.models.times import Phase, Since, difference, moved
 from twinlake.models.written import (
     floats_as_decimals,
     read_decimals,
@@ -57,7 +58,8 @@ class ColumnCodec:
     `atoms`, `low`, `high`: in domain units (integers of the grid, or floats); `bin_start[i]`: first cell of bin i.
     `domain`: "int" or "float". `scale`: decimal places; `step`: grid of times in domain units. `text`: how numbers are
     written as text (models/written.py). `coarse`: one of at most 16 bins for each value of the first token, for
-    pairwise counts.
+    pairwise counts. `period`: of a folded column, in domain units; then token A is about whole periods, and token B is the
+    `phase`. `since`: the domain is the difference from another column. `ends`: what a condition leaves of a folded column.
     """
 
     name: str
@@ -77,6 +79,10 @@ class ColumnCodec:
     entity: str = ""
     recipe: dict[str, Any] | None = None
     coarse: tuple[int, ...] = ()
+    period: int = 0
+    phase: Phase | None = None
+    since: Since | None = None
+    ends: tuple[int, ...] = ()
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -87,6 +93,8 @@ class ColumnCodec:
             return (head + len(self.states) + 1, BLOCK) if count > WIDE else (head + len(self.states) + 1,)
         if self.method == "number":
             first = len(self.states) + len(self.texts) + len(self.atoms) + len(self.bin_start) + 1
+            if self.phase is not None:
+                return (first, self.phase.size)
             widest = int(np.diff([*self.bin_start, len(self.low)]).max()) if self.bin_start else 1
             return (first, widest) if widest > 1 else (first,)
         return (2,) if "null" in self.states and self.method in ("surrogate", "key", "format") else ()
@@ -151,8 +159,18 @@ class Codec:
         out = np.zeros((batch.num_rows, len(self.sizes)), np.uint16)
         for position, (column, slots) in enumerate(zip(self.columns, self.slots, strict=True)):
             if slots:
-                out[:, slots[0] : slots[-1] + 1] = encode_column(column, batch.column(position))
+                out[:, slots[0] : slots[-1] + 1] = encode_column(column, self.measured(batch, position))
         return out
+
+    def measured(self, batch: pa.RecordBatch, position: int) -> pa.Array:
+        """What the tokens of a column are about: its cells, or how far they are from those of another column."""
+        since, own = self.columns[position].since, batch.column(position)
+        return own if since is None else difference(own, batch.column(since.base), since)
+
+    def depth(self, position: int) -> int:
+        """How many columns a column's cells follow from, one after the other."""
+        since = self.columns[position].since
+        return 0 if since is None else 1 + self.depth(since.base)
 
     def decode(self, tokens: Tokens, uniforms: npt.NDArray[np.float64], row_ids: UInt64, seed: int) -> pa.RecordBatch:
         """Tokens [rows, len(sizes)] -> rows.
@@ -162,10 +180,13 @@ class Codec:
         arrays: dict[int, pa.Array] = {}
         drawn: dict[str, pa.Array] = {}
         # surrogates come last: they agree with the gender and state that the model drew
-        for i in sorted(range(len(self.columns)), key=lambda i: self.columns[i].method == "surrogate"):
+        for i in sorted(range(len(self.columns)), key=lambda i: (self.columns[i].method == "surrogate", self.depth(i))):
             column, kind = self.columns[i], self.schema.field(i).type
             ids = keys_for(column.entity, row_ids, seed, drawn) if column.method == "surrogate" else row_ids
-            arrays[i] = decode_column(column, tokens[:, list(self.slots[i])], uniforms[:, i], ids, seed, kind)
+            told = kind if column.since is None else pa.int64()
+            arrays[i] = decode_column(column, tokens[:, list(self.slots[i])], uniforms[:, i], ids, seed, told)
+            if column.since is not None:
+                arrays[i] = moved(arrays[column.since.base], arrays[i], column.since, kind)
             if column.entity and column.method != "surrogate":
                 drawn.setdefault(column.entity, arrays[i])
         return pa.RecordBatch.from_arrays([arrays[i] for i in range(len(arrays))], schema=self.schema)
@@ -200,11 +221,15 @@ class Codec:
 def column_from_json(raw: dict[str, Any]) -> ColumnCodec:
     """A ColumnCodec from its JSON form."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    if raw.get("phase"):
+        fields["phase"] = Phase(**{k: tuple(v) for k, v in raw["phase"].items()})
+    if raw.get("since"):
+        fields["since"] = Since(**raw["since"])
     return ColumnCodec(**fields)
 
 
 def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
-    """Values -> tokens [rows, len(column.sizes)]."""
+    """Values (of a column told by the time since another: differences) -> tokens [rows, len(column.sizes)]."""
     if column.method == "category":
         return _encode_category(column, array)
     if column.method == "number":
@@ -215,7 +240,7 @@ def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
 def decode_column(
     column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.float64], row_ids: UInt64, seed: int, kind: pa.DataType
 ) -> pa.Array:
-    """Tokens -> values of Arrow type `kind`."""
+    """Tokens -> values of Arrow type `kind`; of a column told by the time since another differences, int64."""
     if column.method == "category":
         return _decode_category(column, tokens, kind)
     if column.method == "number":
@@ -287,11 +312,17 @@ def to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], n
 def _encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
     atoms, low, _, bin_start = column._cells
     values, numbers = to_domain(column, array)
+    if column.since is not None:
+        numbers &= values >= 0
     texts_at = len(column.states)
     atoms_at = texts_at + len(column.texts)
     bins_at = atoms_at + len(atoms)
     first = np.full(len(array), column.sizes[0] - 1, np.int64)
     second = np.zeros(len(array), np.int64)
+    phase = np.zeros(len(array), np.int64)
+    if column.phase is not None:
+        values, inside = np.divmod(values, column.period)
+        phase = np.where(numbers, column.phase.encode(inside), 0)
     if len(low):
         cell = np.maximum(np.searchsorted(low, values, side="right") - 1, 0)
         bin_ = np.searchsorted(bin_start, cell, side="right") - 1
@@ -307,6 +338,7 @@ def _encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
         first, second = np.where(codes >= 0, texts_at + codes, first), np.where(codes >= 0, 0, second)
     for number, state in enumerate(column.states):
         first = np.where(_in_state(array, state), number, first)
+    second = second if column.phase is None else phase
     return np.stack([first, second][: len(column.sizes)], axis=1).astype(np.uint16)
 
 
@@ -329,8 +361,10 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
     if len(low):
         bin_ = np.clip(first - bins_at, 0, len(bin_start) - 1)
         cells = np.diff(np.append(bin_start, len(low)))[bin_]
-        cell = bin_start[bin_] + (tokens[:, 1] % cells if len(column.sizes) == 2 else 0)
+        cell = bin_start[bin_] + (tokens[:, 1] % cells if len(column.sizes) == 2 and column.phase is None else 0)
         value = np.where(first >= bins_at, _within(low[cell], high[cell], uniform, atoms), value)
+    if column.phase is not None:
+        value = _unfolded(column, value, first, tokens[:, 1].astype(np.int64), uniform)
     missing = first == column.states.index("null") if "null" in column.states else np.zeros(len(tokens), bool)
     out = from_domain(column, value, kind)
     if column.texts:
@@ -341,6 +375,37 @@ def _decode_number(column: ColumnCodec, tokens: Tokens, uniform: npt.NDArray[np.
         if state != "null":
             out = pc.if_else(pa.array(first == number), pa.scalar(float(state), kind), out)
     return pc.if_else(pa.array(missing), pa.scalar(None, kind), out) if missing.any() else out
+
+
+def _unfolded(
+    column: ColumnCodec,
+    period: npt.NDArray[np.int64],
+    first: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    uniform: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int64]:
+    """Domain values of a folded column from the whole `period`s drawn and the phase; within `ends` where a condition cut it.
+
+    The low bits of `uniform`, which the choice of a period hardly uses, place the time within its phase.
+    """
+    assert column.phase is not None
+    low, high = column.phase.cells(second)
+    atoms = np.array(column.phase.atoms, np.int64)
+    fine = uniform * 2.0**20 % 1.0
+    if column.ends:
+        least, most = column.ends
+        bins_at = len(column.states) + len(column.texts) + len(column.atoms)
+        if column.low:
+            cell = np.clip(first - bins_at, 0, len(column.low) - 1)
+            bottom = np.maximum(np.array(column.low, np.int64)[cell], -((high - least) // column.period))
+            top = np.minimum(np.array(column.high, np.int64)[cell], (most - low) // column.period)
+            cut = _within(bottom, np.maximum(top, bottom), uniform, np.array(column.atoms, np.int64))
+            period = np.where(first >= bins_at, cut, period)
+        low = np.maximum(low, least - period * column.period)
+        high = np.maximum(np.minimum(high, most - period * column.period), low)
+    single = second < len(atoms)
+    inside = np.where(single, low, _within(low, high, fine, atoms))
+    return np.asarray(period * column.period + inside, np.int64)
 
 
 def _within(

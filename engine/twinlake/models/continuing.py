@@ -37,7 +37,7 @@ def _continued(new: ColumnCodec, old: ColumnCodec | None) -> ColumnCodec:
         tail = new.coarse[len(new.values) :]  # null, if there is one, and rare
         return replace(new, values=values, coarse=(*(groups.get(v, tail[-1]) for v in values), *tail))
     if new.method == "number":
-        same = (new.domain, new.scale, new.step, new.text, new.texts) == (old.domain, old.scale, old.step, old.text, old.texts)
+        same = all(getattr(new, n) == getattr(old, n) for n in ("domain", "scale", "step", "text", "texts", "period", "since"))
         ends = [(min(c.atoms + c.low), max(c.atoms + c.high)) for c in (new, old) if c.atoms + c.low]
         if same and len(ends) == 2 and ends[1][0] <= ends[0][0] and ends[0][1] <= ends[1][1]:
             return replace(old, entity=new.entity, recipe=new.recipe)
@@ -58,8 +58,8 @@ def value_maps(new: Codec, old: Codec) -> list[tuple[int, list[int]] | None]:
 
 
 def _map_of(new: ColumnCodec, old: ColumnCodec, place: int, size: int) -> list[int] | None:
-    cells = [(c.method, c.type, c.values, c.states, c.texts, c.atoms, c.low, c.high, c.bin_start) for c in (new, old)]
-    if cells[0] == cells[1]:
+    kept = ("method", "type", "values", "states", "texts", "atoms", "low", "high", "bin_start", "period", "phase", "since")
+    if all(getattr(new, name) == getattr(old, name) for name in kept):
         return list(range(size))
     if new.method != "category" or old.method != "category" or len(new.sizes) != 1 or len(old.sizes) != 1 or place:
         return None

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,12 @@ from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, Relation, Tokens, column_from_json
 from twinlake.models.continuing import continued
-from twinlake.models.fitting import fit_column
+from twinlake.models.fitting import fit_column, fit_difference
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.store import model_folder
+from twinlake.models.times import Since, difference, since_of
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
-from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
+from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
 from twinlake.tables.run_folder import RunFolder
 from twinlake.transform.plan import ColumnPlan, Plan
@@ -100,19 +101,44 @@ def column_of(column: ColumnPlan) -> Column:
 
 
 def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], people: int, seed: int) -> Codec:
-    """The codec of the published parts in `folder`; `columns` carry the plan's synthesis and entity in `extra`."""
+    """The codec of the published parts in `folder`; `columns` carry the plan's synthesis and entity in `extra`.
+
+    Which columns are told by the time since another is tried by the first rows, and holds where all rows bear it out.
+    """
     manifest = read_manifest(folder)
     files = [str(folder / part["file"]) for part in manifest["parts"]]
+    modelled = [i for i, c in enumerate(columns) if c.extra.get("synthesis", "model") == "model"]
+    told = run_tasks(spark, [0], None, partial(_since, folder=str(folder), modelled=modelled))
+    since = [Since(**one) for one in told]
+    gaps = tuple(Column(columns[s.column].name, "bigint", True, {"since": asdict(s)}) for s in since)
     limits = limits_for(manifest["rows"], len(columns), people, derive(seed, "codec sample"), SAMPLE, VALUES)
     fitted = summarize(
         frame_of_tasks(spark, len(files)),
-        partial(_rows_with_keys, files=files),
-        columns,
+        partial(_rows_with_keys, files=files, since=since),
+        (*columns, *gaps),
         1,
         limits,
-        partial(fit_column, people=people),
+        partial(_fit_either, people=people),
     )
-    return Codec(tuple(column_from_json(json.loads(text)) for text in fitted), pq.read_schema(files[0]))
+    codecs = [column_from_json(json.loads(text)) for text in fitted[: len(columns)]]
+    for one, text in zip(since, fitted[len(columns) :], strict=True):
+        own = codecs[one.column]
+        if text and own.method == "number":
+            gap = column_from_json(json.loads(text))
+            codecs[one.column] = replace(gap, type=own.type, entity=own.entity, since=one)
+    return Codec(tuple(codecs), pq.read_schema(files[0]))
+
+
+def _fit_either(stats: ColumnStatistics, people: int) -> str:
+    return (fit_difference if "since" in stats.extra else fit_column)(stats, people)
+
+
+def _since(number: int, folder: str, modelled: list[int]) -> Iterator[dict[str, Any]]:
+    """The dates and times of a part's first rows that are told by others (rows lie in the order of a hash)."""
+    file = f"{folder}/{read_manifest(Path(folder))['parts'][number]['file']}"
+    for rows in read_part(file, SAMPLE_ROWS):
+        yield from map(asdict, since_of(rows, modelled))
+        return
 
 
 def encode_folder(
@@ -165,14 +191,18 @@ def _load_codec(path: str, _changed: int) -> Codec:
     return Codec.from_json(Path(path).read_text(encoding="utf-8"))
 
 
-def _rows_with_keys(batches: Iterable[pa.RecordBatch], files: list[str]) -> Iterator[pa.RecordBatch]:
-    """Task numbers -> rows of those parts, each with a key made of its part and position."""
+def _rows_with_keys(
+    batches: Iterable[pa.RecordBatch], files: list[str], since: Sequence[Since] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Task numbers -> rows of those parts, each with a key made of its part and position, and the differences `since`."""
     for batch in batches:
         for number in batch.column(0).to_pylist():
             offset = 0
             for rows in read_part(files[number]):
                 keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
-                yield pa.RecordBatch.from_arrays([keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)])
+                gaps = [difference(rows.column(s.column), rows.column(s.base), s) for s in since]
+                cells = [keys, *rows.columns, *gaps]
+                yield pa.RecordBatch.from_arrays(cells, names=[str(i) for i in range(len(cells))])
                 offset += rows.num_rows
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from twinlake.models.codec import BLOCK, STATES, ColumnCodec
-from twinlake.models.written import BEYOND, TIME_FORMATS, is_canonical
+from twinlake.models.times import DAY_US, Phase, period_of
+from twinlake.models.written import BEYOND, CLOCKS, TIME_FORMATS, is_canonical, whole_time
 from twinlake.profile.kinds import decimals_of
 from twinlake.profile.statistics import ColumnStatistics
 
@@ -34,6 +35,15 @@ KEPT_SHARE = 0.5
 def fit_column(stats: ColumnStatistics, people: int) -> str:
     """The codec of a column as JSON. `stats.extra` holds the plan's synthesis, and the entity of a labelled column."""
     return json.dumps(asdict(replace(_fit(stats, people), entity=stats.extra.get("entity") or "")))
+
+
+def fit_difference(stats: ColumnStatistics, people: int) -> str:
+    """The codec of differences that are told in place of a column; empty where a row has none, and the column is told as it
+    is. `stats` holds -1 for such rows (models/times.py)."""
+    if not len(stats.low) or stats.low[0] < 0:
+        return ""
+    found = _fit_number(stats, people)
+    return json.dumps(asdict(found)) if found is not None else ""
 
 
 def _surrogate(stats: ColumnStatistics, people: int) -> ColumnCodec:
@@ -108,7 +118,14 @@ def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] |
     values = _parsed(texts, stats.type, domain, scale, step, written)
     keep = np.isfinite(values) if domain == "float" else np.ones(len(values), bool)
     values, weights = _grouped(values[keep], weights[keep])
-    cells = cells_of(values, weights, people)
+    cells, period, phase = cells_of(values, weights, people), 0, None
+    if day := _day(stats, step, written):
+        width = float(np.median(cells.high - cells.low + 1)) if len(cells.low) else 1.0
+        period = period_of(values, weights, day, width)
+    if period:
+        inside = cells_of(*_grouped(values % period, weights), people)
+        phase = Phase(*(tuple(map(int, ends)) for ends in (inside.atoms, inside.low, inside.high)))
+        cells = cells_of(*_grouped(values // period, weights), people, MAX_SINGLE_BINS)
     special = dict(zip(STATES, (stats.nulls, stats.nan, stats.plus, stats.minus), strict=True))
     states = tuple(name for name, count in special.items() if count >= people)
     if not (len(cells.atoms) or len(cells.low) or others or set(states) - {"null"}):
@@ -127,11 +144,21 @@ def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] |
         scale=scale,
         step=step,
         text=written[0] if written else "",
+        period=period,
+        phase=phase,
     )
     share = 1.0 if not stats.uncounted else stats.share
     masses = np.concatenate([cells.atom_rows, cells.bin_rows]) / share
     rows = [*(special[s] for s in states), *others.values(), *np.rint(masses), 0]
     return replace(codec, coarse=coarse_map(codec, np.array(rows, np.int64)))
+
+
+def _day(stats: ColumnStatistics, step: int, written: tuple[str, int] | None) -> int:
+    """How many units of the domain a day has; 0 where the column holds no dates or times."""
+    if written is not None:
+        dated = written[0] in TIME_FORMATS and written[0] not in CLOCKS
+        return 1 if written[0] == "date" else 86_400 * dated
+    return 1 if stats.type == "date" else DAY_US // step if stats.type.startswith("timestamp") else 0
 
 
 def _plain(values: npt.NDArray[Any], domain: str) -> tuple[float, ...]:
@@ -176,9 +203,7 @@ def _parsed(
     texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None
 ) -> npt.NDArray[Any]:
     if written is not None and written[0] in TIME_FORMATS:
-        return np.array([np.datetime64(t.replace(" ", "T"), "D" if written[0] == "date" else "s") for t in texts]).astype(
-            np.int64
-        )
+        return np.array([whole_time(t, written[0]) for t in texts], np.int64)
     if type_.startswith("timestamp"):
         return np.array([np.datetime64(t, "us") for t in texts], "datetime64[us]").astype(np.int64) // step
     if type_ == "date":
@@ -222,8 +247,8 @@ class Cells(NamedTuple):
     bin_rows: npt.NDArray[np.float64]
 
 
-def cells_of(values: npt.NDArray[Any], weights: npt.NDArray[np.float64], people: int) -> Cells:
-    """Splits sorted distinct `values` with `weights` (rows) into atoms and cells of about equal mass.
+def cells_of(values: npt.NDArray[Any], weights: npt.NDArray[np.float64], people: int, most: int = MAX_CELLS) -> Cells:
+    """Splits sorted distinct `values` with `weights` (rows) into atoms and at most `most` cells of about equal mass.
 
     Each atom and each cell holds at least `people` rows; the ends of the outer cells are the k-th smallest and largest
     of the values that are not atoms.
@@ -236,7 +261,7 @@ def cells_of(values: npt.NDArray[Any], weights: npt.NDArray[np.float64], people:
     if mass < people:
         return Cells(atoms, values[:0], values[:0], np.empty(0, np.int64), atom_rows, np.empty(0))
     middle = np.cumsum(weights) - weights / 2
-    cell = np.unique(np.floor(middle / max(2.0 * people, mass / MAX_CELLS)), return_inverse=True)[1]
+    cell = np.unique(np.floor(middle / max(2.0 * people, mass / most)), return_inverse=True)[1]
     cell = _merged_small(cell, weights, people)
     first = np.flatnonzero(np.diff(cell, prepend=-1))
     last = np.append(first[1:], len(cell)) - 1
@@ -279,7 +304,7 @@ def _written_as(stats: ColumnStatistics) -> tuple[str, int] | None:
     """How a string column writes numbers or times, and its decimal places; None when it does not."""
     texts, weights = _observed(stats)
     total = weights.sum()
-    for name in ("date", "datetime", "datetime-t", "integer", "fixed", "shortest"):
+    for name in (*TIME_FORMATS, "integer", "fixed", "shortest"):
         fitting = [i for i, t in enumerate(texts) if is_canonical(t, name)]
         if weights[fitting].sum() < CONFORMING * total:
             continue

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.models.codec import Codec, ColumnCodec, Relation, from_domain, to_domain
+from twinlake.models.times import difference, followed, moved
 
 SAMPLE_ROWS = 20_000
 LEAST_ROWS = 100
@@ -40,7 +41,8 @@ def codes_of(column: ColumnCodec, tokens: npt.NDArray[Any]) -> npt.NDArray[np.in
 def is_closed(column: ColumnCodec) -> bool:
     """Whether tokens tell the exact value: categories, and numbers of few values."""
     codes = int(np.prod(column.sizes)) if column.sizes else 0
-    return column.method in ("category", "number") and not column.bin_start and 0 < codes <= MAX_CODES
+    whole = not column.bin_start and column.phase is None and column.since is None
+    return column.method in ("category", "number") and whole and 0 < codes <= MAX_CODES
 
 
 def candidates(codec: Codec, tokens: npt.NDArray[Any], batch: pa.RecordBatch) -> list[Relation]:
@@ -123,13 +125,22 @@ class Check:
         return tuple(replace(r, map=tuple(self.maps[n].tolist())) if n in self.maps else r for n, r in kept)
 
 
-def restore(codec: Codec, batch: pa.RecordBatch, free: Free) -> tuple[pa.RecordBatch, list[int]]:
-    """`batch` with copies, sums and orders made exact; and the columns that changed.
+def restore(codec: Codec, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Free) -> tuple[pa.RecordBatch, list[int]]:
+    """`batch` with times since others, copies, sums and orders made exact; and the columns that changed.
 
-    `free` [rows] by column: the cells that may be changed; a column that is not named is free in all rows.
+    `drawn`: the rows before any cell was given. `free` [rows] by column: the cells that may be changed; a column that is
+    not named is free in all rows.
     """
     changed: list[int] = []
     every = np.ones(batch.num_rows, np.bool_)
+    for at in sorted((i for i, c in enumerate(codec.columns) if c.since is not None), key=codec.depth):
+        if (since := codec.columns[at].since) is not None and {at, since.base} & set(free):
+            gaps = difference(drawn.column(at), drawn.column(since.base), since)
+            known, follows = gaps.is_valid().to_numpy(zero_copy_only=False), free.get(at, every)
+            later = moved(batch.column(since.base), gaps, since, codec.schema.field(at).type)
+            batch = _put(codec, batch, at, later, follows & known, changed)
+            along = followed(batch.column(since.base), drawn.column(at), batch.column(at))
+            batch = _put(codec, batch, since.base, along, ~follows & known & free.get(since.base, every), changed)
     orders = [r.columns for r in codec.relations if r.kind == "order"]
     for relation in codec.relations:
         if relation.kind == "copy":

@@ -1,7 +1,7 @@
 """Numbers and times as they are written: text and decimals to integers of a grid, and back to the very same characters.
 
-A way of writing is a name: integer, fixed:<places>, shortest, date, datetime, datetime-t. Only text that this module
-would write itself is read. Knows nothing of tokens.
+A way of writing is a name: integer, fixed:<places>, shortest, date, datetime, datetime-t, time, time-hm. Only text that this
+module would write itself is read. Knows nothing of tokens.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ TEXT_RULES = {
     "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
     "datetime": r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$",
     "datetime-t": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$",
+    "time": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}$",
+    "time-hm": r"^[0-9]{2}:[0-9]{2}$",
 }
-TIME_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%d %H:%M:%S", "datetime-t": "%Y-%m-%dT%H:%M:%S"}
+CLOCKS = {"time": "%H:%M:%S", "time-hm": "%H:%M"}
+TIME_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%d %H:%M:%S", "datetime-t": "%Y-%m-%dT%H:%M:%S", **CLOCKS}
 DAY = 86_400
+UNITS = {"date": DAY, "time-hm": 60}
 BEYOND = 2**62
 
 
@@ -34,7 +38,7 @@ def is_canonical(text: str, way: str) -> bool:
         return False
     if name in TIME_FORMATS:
         try:
-            np.datetime64(text.replace(" ", "T"))
+            whole_time(text, name)
         except ValueError:
             return False
         return True
@@ -45,13 +49,20 @@ def is_canonical(text: str, way: str) -> bool:
     return not places or len(decimals) == int(places) if name == "fixed" else not decimals.endswith("0")
 
 
+def whole_time(text: str, way: str) -> int:
+    """A written date or time in units of its grid: days, minutes, or seconds. Errors: ValueError."""
+    moment = np.datetime64(f"1970-01-01T{text}" if way in CLOCKS else text.replace(" ", "T"), "s")
+    return int(moment.astype(np.int64)) // UNITS.get(way, 1)
+
+
 def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Texts as integers of the grid, and which of them are written that way (the rest is 0)."""
     fitting = pc.match_substring_regex(array, TEXT_RULES[way.split(":", maxsplit=1)[0]]).fill_null(False)
     safe = pc.if_else(fitting, array, pa.scalar(None, array.type))
     if way in TIME_FORMATS:
         parsed = pc.strptime(safe, format=TIME_FORMATS[way], unit="s", error_is_null=True).cast(pa.int64())
-        whole = parsed.fill_null(0).to_numpy(zero_copy_only=False) // (DAY if way == "date" else 1) // step
+        seconds = parsed.fill_null(0).to_numpy(zero_copy_only=False)
+        whole = (seconds % DAY if way in CLOCKS else seconds) // UNITS.get(way, 1) // step  # a clock starts in 1900
         again = write_texts(whole, way, scale, step)  # February 30 is read as March 1
         return whole, pc.equal(again, safe).fill_null(False).to_numpy(zero_copy_only=False)
     numbers = safe.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
@@ -64,7 +75,7 @@ def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.ND
 def write_texts(whole: npt.NDArray[np.int64], way: str, scale: int, step: int) -> pa.Array:
     """Integers of the grid as texts."""
     if way in TIME_FORMATS:
-        seconds = whole * step * (DAY if way == "date" else 1)
+        seconds = whole * step * UNITS.get(way, 1)
         return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), format=TIME_FORMATS[way])
     if not scale:
         return pa.array(whole).cast(pa.string())
