@@ -23,7 +23,7 @@ from twinlake.models.folded import Folded
 BLOCK_ROWS = 4_096
 MAX_LEADS = 2_000_000
 CALIBRATION_TOKENS = 600
-PADDED_ROWS = 512
+PADDED_ROWS = 128
 
 
 @dataclass(frozen=True)
