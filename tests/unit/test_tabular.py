@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 
 from twinlake.core.seeds import generator
+from twinlake.models import folded
 from twinlake.models.sampler import BLOCK_ROWS, Given, TabularSampler
 from twinlake.models.tabular import TabularNetwork, TabularSettings, choose_parents, head_groups, model_facts, ranks_of
 
@@ -135,6 +136,23 @@ def test_drawn_rows_follow_the_probabilities(order: list[int], blocks: int) -> N
     # the test has teeth: the probabilities of another order of a network that never learned are other ones
     other = np.exp([-oracle.row(row, order[::-1]).sum() for row in rows]) * len(drawn)
     assert stats.chisquare(*_pooled(found, other)).pvalue < 1e-6
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+@pytest.mark.parametrize("onednn", [True, False])
+def test_each_row_is_the_inversion_of_its_numbers(blocks: int, onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Token by token against the oracle's cumulative shares; heads that are wider than the hidden layer and others."""
+    monkeypatch.setattr(folded, "ONEDNN", onednn and folded.ONEDNN)
+    made = network(SIZES, TabularSettings(4, 16, blocks), scale=0.5)
+    oracle, order = Oracle(made), [2, 0, 1, 3]
+    uniforms = generator(12).random((len(SIZES), 100), dtype=np.float32)
+    drawn = sampler_of(made, SIZES, SLOTS, order).draw_rows(uniforms)
+    for row, numbers in zip(drawn.tolist(), uniforms.T, strict=True):
+        known: dict[int, int] = {}
+        for token in [t for c in order for t in SLOTS[c]]:
+            shares = np.exp(oracle.log_probabilities(token, known))
+            assert row[token] == np.searchsorted(np.cumsum(shares), numbers[token], "right")
+            known[token] = row[token]
 
 
 def test_a_condition_comes_first_and_the_rest_follows_from_it() -> None:

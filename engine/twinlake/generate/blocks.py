@@ -23,6 +23,7 @@ from twinlake.core.seeds import derive, generator, mix, uniform
 from twinlake.generate.steering import Group, Steering, read_steering
 from twinlake.models.codec import Codec, Tokens, encode_column
 from twinlake.models.encode import TokenCounter
+from twinlake.models.folded import ONEDNN
 from twinlake.models.relations import Free, restore
 from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style, TabularSampler
 from twinlake.models.store import load_model
@@ -67,11 +68,12 @@ def part_count(rows: int) -> int:
 
 
 def kernel_id() -> str:
-    """What decides the last bits of a float: library versions and the processor's vector instructions."""
+    """What decides the last bits of a float: library versions, the processor's vector instructions, whose products."""
     import torch
 
     libraries = f"torch {torch.__version__}, numpy {np.__version__}, pyarrow {pa.__version__}"
-    return f"{libraries}, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, float32"
+    products = f"float32 {'oneDNN' if ONEDNN else 'BLAS'}"
+    return f"{libraries}, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {products}"
 
 
 def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:

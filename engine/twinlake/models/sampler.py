@@ -1,8 +1,8 @@
 """Draws rows from a trained tabular network, block by block.
 
-At load time the first layer is folded: for each target a table of E_i W_ji over all parents' values, so that drawing never
-multiplies embeddings. A block is 4,096 rows whose randomness is Philox keyed by (seed, block, attempt): the same rows come
-out on any task, in any order. Single-threaded torch; knows nothing of Spark or of files but the model folder.
+At load time the network is folded (models/folded.py). A block is 4,096 rows whose randomness is Philox keyed by (seed, block,
+attempt): the same rows come out on any task, in any order. Single-threaded torch; knows nothing of Spark or of files but
+the model folder.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from torch import Tensor
 
 from twinlake.core.seeds import generator
 from twinlake.models.codec import Tokens
+from twinlake.models.folded import Folded
 
 BLOCK_ROWS = 4_096
 MAX_LEADS = 2_000_000
 CALIBRATION_TOKENS = 600
+PADDED_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ PLAIN = Style()
 
 @dataclass(frozen=True)
 class _Link:
-    """Column `a` decides column `b`. `forced`: tokens of b for each code of a, int64 [codes of a, slots of b], -1 where
+    """Column `a` decides column `b`. `forced`: tokens of b for each code of a, int32 [codes of a, slots of b], -1 where
     unknown; `codes`: the code of b for each value of a's tokens, [V0, V1]; `leads`: log of 0 or 1, whether a first token of
     a can lead to a code of b, [codes of b, V0], None where it would be large. `width`: values of the last token."""
 
@@ -70,19 +72,6 @@ class _Link:
     leads: Tensor | None
 
 
-@dataclass(frozen=True)
-class _Target:
-    """One token: its folded table (its last row is zero: a parent that is not known) and head."""
-
-    parents: list[int]
-    starts: list[int]
-    table: Tensor
-    bias: Tensor
-    blocks: list[tuple[Tensor, Tensor, Tensor]]
-    head: Tensor
-    head_bias: Tensor
-
-
 @dataclass
 class TabularSampler:
     """A folded network. `order` is the canonical column order, `slots` the tokens of each column. `calibration`: an offset
@@ -91,7 +80,7 @@ class TabularSampler:
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
     order: list[int]
-    targets: list[_Target]
+    targets: list[Folded]
     calibration: list[Tensor] | None = None
     links: tuple[_Link, ...] = ()
 
@@ -116,15 +105,10 @@ class TabularSampler:
         for t, parents in enumerate(facts["parents"]):
             parents = list(dict.fromkeys(parents))
             into = weights["into"][t].reshape(-1, width, weights["into"].shape[2])
-            tables, starts, start = [], [], 0
-            for k, parent in enumerate(parents):
-                tables.append(weights["embed"][offsets[parent] : offsets[parent + 1]] @ into[k])
-                starts.append(start)
-                start += sizes[parent]
+            tables = [weights["embed"][offsets[p] : offsets[p + 1]] @ into[k] for k, p in enumerate(parents)]
             named = [[weights[f"blocks.{3 * b + i}"][t] for i in range(3)] for b in range(blocks)]
-            layers = [(a, b, c) for a, b, c in named]
-            tables.append(torch.zeros(1, weights["into"].shape[2]))
-            targets.append(_Target(parents, starts, torch.cat(tables), weights["into_bias"][t, 0], layers, heads[t], biases[t]))
+            layers = [(first, bias[0], second) for first, bias, second in named]
+            targets.append(Folded.of(parents, tables, weights["into_bias"][t, 0], layers, heads[t], biases[t]))
         calibration = (
             [weights["calibration"][offsets[t] : offsets[t + 1]] for t in range(len(sizes))]
             if "calibration" in weights
@@ -151,6 +135,13 @@ class TabularSampler:
         Columns that are known in all rows come first, then `given` ones, which take allowed values only (`groups` [rows]:
         which of a Given's groups a row is in); what is known in some rows is seen by all draws of those rows.
         """
+        rows = uniforms.shape[1]
+        # products of a few rows differ in their last bits, and oneDNN compiles code for each new number of rows
+        padded = np.minimum(np.arange(-(-rows // PADDED_ROWS) * PADDED_ROWS), rows - 1)
+        if len(padded) > rows:
+            uniforms = uniforms[:, padded]
+            groups = None if groups is None else groups[padded]
+            known = None if known is None else Known(known.tokens[padded], known.mask[padded])
         drawn = torch.from_numpy(uniforms).clamp(max=1.0 - 1e-6)
         state = _State.of(len(self.sizes), drawn.shape[1], known)
         first = [g.column for g in given]
@@ -179,7 +170,7 @@ class TabularSampler:
                     if forced is not None:
                         values = torch.where(forced[:, place] >= 0, forced[:, place], values)
                     state.put(token, values)
-        return state.values.T.to(torch.uint16).numpy()
+        return state.values[:, :rows].T.to(torch.uint16).numpy()
 
     def _forced(self, column: int, state: _State) -> Tensor | None:
         """The tokens [rows, slots] that a column drawn before leaves for this one; -1 where it leaves them open."""
@@ -211,36 +202,31 @@ class TabularSampler:
     ) -> Tensor:
         if shares is not None and shares.dim() == 1 and int(shares.isfinite().sum()) == 1:
             return torch.full_like(state.values[token], int(shares.argmax()))
+        offsets = self.calibration[token] if calibrated and self.calibration else None
+        logits = self.targets[token].logits(self._ids(token, state), offsets)
+        return _pick(logits, self.sizes[token], uniform, shares, style)
+
+    def _ids(self, token: int, state: _State) -> Tensor | None:
+        """The rows of the token's table that are added up, int32 [rows, known parents]; None where nothing is known."""
         target = self.targets[token]
-        ids = [
-            state.values[p] + s if p in state.seen else torch.where(state.partly[p], state.values[p] + s, len(target.table) - 1)
+        known = [
+            (p, s)
             for p, s in zip(target.parents, target.starts, strict=True)
             if p in state.seen or (p in state.partly and p != token)
         ]
-        if ids:
-            h = torch.nn.functional.embedding_bag(torch.stack(ids, dim=1), target.table, mode="sum")
-            h = h.add_(target.bias).relu_()
-        else:  # nothing is known yet: one row serves all
-            h = target.bias.relu()[None, :]
-        for first, bias, second in target.blocks:
-            h = torch.addmm(h, torch.addmm(bias, h, first).relu_(), second)
-        bias = target.head_bias + self.calibration[token] if calibrated and self.calibration else target.head_bias
-        logits = torch.addmm(bias, h, target.head)
-        if style.temperature != 1.0:
-            logits /= style.temperature
-        if shares is not None:
-            logits = logits + shares
-        logits -= logits.amax(1, keepdim=True)
-        weights = logits.exp_()
-        cumulative = (weights if style.top_p == 1.0 else _likeliest(weights, style.top_p)).cumsum(1)
-        if len(cumulative) == 1:
-            cumulative = cumulative.expand(len(uniform), -1).contiguous()
-        return torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
+        if not known:
+            return None
+        parents, starts = torch.tensor(known, dtype=torch.int32).T
+        ids = state.values.index_select(0, parents).add_(starts[:, None])
+        for place, (parent, _) in enumerate(known):
+            if parent not in state.seen:
+                ids[place].masked_fill_(~state.partly[parent], len(target.table) - 1)
+        return ids.T.contiguous()
 
 
 @dataclass
 class _State:
-    """Token values so far, int64 [S, rows]; the tokens `seen` in all rows; of those known in some rows, which rows."""
+    """Token values so far, int32 [S, rows]; the tokens `seen` in all rows; of those known in some rows, which rows."""
 
     values: Tensor
     seen: set[int]
@@ -249,8 +235,8 @@ class _State:
     @classmethod
     def of(cls, tokens: int, rows: int, known: Known | None) -> _State:
         if known is None:
-            return cls(torch.zeros((tokens, rows), dtype=torch.int64), set(), {})
-        values = torch.from_numpy(np.ascontiguousarray(np.where(known.mask, known.tokens, 0).T.astype(np.int64)))
+            return cls(torch.zeros((tokens, rows), dtype=torch.int32), set(), {})
+        values = torch.from_numpy(np.ascontiguousarray(np.where(known.mask, known.tokens, 0).T.astype(np.int32)))
         every, some = known.mask.all(axis=0), known.mask.any(axis=0)
         partly = {t: torch.from_numpy(np.ascontiguousarray(known.mask[:, t])) for t in np.flatnonzero(some & ~every).tolist()}
         return cls(values, set(np.flatnonzero(every).tolist()), partly)
@@ -260,6 +246,19 @@ class _State:
         mask = self.partly.get(token)
         self.values[token] = drawn if mask is None else torch.where(mask, self.values[token], drawn)
         self.seen.add(token)
+
+
+def _pick(logits: Tensor, size: int, uniform: Tensor, shares: Tensor | None, style: Style) -> Tensor:
+    """Values below `size`, int32 [rows], drawn by inversion of logits [rows or 1, padded size] at `uniform` [rows]."""
+    if style.temperature != 1.0:
+        logits = logits / style.temperature
+    if shares is not None:
+        logits = logits + torch.nn.functional.pad(shares, (0, logits.shape[1] - size))
+    weights = logits.softmax(1)[:, :size]
+    cumulative = (weights if style.top_p == 1.0 else _likeliest(weights, style.top_p)).cumsum(1)
+    if len(cumulative) == 1:
+        cumulative = cumulative.expand(len(uniform), -1).contiguous()
+    return torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True, out_int32=True)[:, 0]
 
 
 def _likeliest(weights: Tensor, top_p: float) -> Tensor:
@@ -287,7 +286,7 @@ def _link(a: int, b: int, map_: Sequence[int], slots: tuple[tuple[int, ...], ...
     codes = torch.tensor(map_, dtype=torch.int64)
     both = [codes] if len(slots[b]) == 1 else [codes.div(b_width, rounding_mode="floor"), codes % b_width]
     forced = torch.stack(both, dim=1)
-    forced = torch.where(codes[:, None] >= 0, forced, -1)
+    forced = torch.where(codes[:, None] >= 0, forced, -1).to(torch.int32)
     a_codes = codes.reshape(sizes[slots[a][0]], -1)
     b_codes = sizes[slots[b][0]] * (b_width if len(slots[b]) == 2 else 1)
     leads = None
