@@ -38,24 +38,28 @@ class Balance:
 def count_groups(real: DataFrame, columns: Sequence[str], people: int) -> tuple[list[tuple[Values, int]], int]:
     """The groups of `real` that at least `people` rows are in, with their rows; and how many others there are.
 
-    Errors: ConfigError for unknown columns and for more than MAX_GROUPS groups. Only counts of groups come to the driver.
+    Errors: ConfigError for unknown columns and for more than MAX_GROUPS groups. The values of at most MAX_GROUPS + 2 groups
+    come to the driver, with their counts; of groups of fewer people only how many there are. One pass.
     """
     from pyspark.sql import functions as F
 
     for name in columns:
         if name not in real.columns:
             raise ConfigError(f"{WHERE}.columns: no column {in_quotes(name)}{nearest(name, real.columns)}")
-    cells = [F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(columns)]
-    counted = real.select(*cells).groupBy(*[f"c{i}" for i in range(len(cells))]).count()
-    common = counted.where(F.col("count") >= people).limit(MAX_GROUPS + 1).collect()
+    names = [f"c{i}" for i in range(len(columns))]
+    counted = real.select(*[F.col(quoted(c)).alias(name) for c, name in zip(columns, names, strict=True)]).groupBy(*names)
+    # every group that is rare becomes the same null, so that one more count has them in one row
+    shown = F.when(F.col("count") >= people, F.struct(*names, "count")).alias("group")
+    found = counted.count().groupBy(shown).count().limit(MAX_GROUPS + 2).collect()
+    common = [row["group"] for row in found if row["group"] is not None]
     if len(common) > MAX_GROUPS:
         raise ConfigError(
             f"{WHERE}.columns: more than {MAX_GROUPS:,} groups of {escaped(', '.join(columns))}; "
             "balance columns of few values, or list ranges in generate.balance.shares"
         )
-    rare = int(counted.where(F.col("count") < people).count())
-    found = [({name: _plain(row[i]) for i, name in enumerate(columns)}, int(row["count"])) for row in common]
-    return sorted(found, key=lambda group: tuple(str(v) for v in group[0].values())), rare
+    rare = sum(int(row["count"]) for row in found if row["group"] is None)
+    groups = [({name: _plain(row[i]) for i, name in enumerate(columns)}, int(row["count"])) for row in common]
+    return sorted(groups, key=lambda group: tuple(str(v) for v in group[0].values())), rare
 
 
 def balanced(balance: Balance, counts: Sequence[tuple[Values, int]], rows: int | None) -> tuple[Group, ...]:

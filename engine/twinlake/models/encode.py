@@ -139,13 +139,13 @@ def encode_folder(
         relations=check.relations if check is not None else (),
     )
     written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
-    for w in written:
-        found = w.pop("relations")
-        if check is not None:
-            check.take(found)
     counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
     for w in written:
         (work / w.pop("counts")).unlink()
+        found = work / w.pop("relations")
+        if check is not None:
+            check.take(found)
+        found.unlink()
     write_text(
         work / "manifest.json",
         json.dumps({"format": 1, "rows": rows, "shards": written, "files": written if shards else []}, indent=1),
@@ -195,9 +195,10 @@ def _encode_part(
         if tokens is not None:
             tokens[offset : offset + len(encoded)] = encoded
         offset += len(encoded)
-    counts_name = f"counts-{number:05d}.npz"
-    counter.counts().save(f"{out}/{counts_name}")
-    row: dict[str, Any] = {"part": number, "rows": part["rows"], "counts": counts_name, "relations": check.plain()}
+    row: dict[str, Any] = {"part": number, "rows": part["rows"]}
+    row |= {what: f"{what}-{number:05d}.npz" for what in ("counts", "relations")}
+    counter.counts().save(f"{out}/{row['counts']}")
+    check.save(f"{out}/{row['relations']}")
     if tokens is not None:
         tokens.flush()  # type: ignore[attr-defined]
         file = Path(out) / name
