@@ -170,7 +170,7 @@ def _rows_with_keys(batches: Iterable[pa.RecordBatch], files: list[str]) -> Iter
     for batch in batches:
         for number in batch.column(0).to_pylist():
             offset = 0
-            for rows in read_part(files[number]):
+            for rows in read_part(files[number], dictionaries=True):
                 keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
                 yield pa.RecordBatch.from_arrays([keys, *rows.columns], names=[str(i) for i in range(rows.num_columns + 1)])
                 offset += rows.num_rows
@@ -188,7 +188,7 @@ def _encode_part(
     if shards and part["rows"]:
         tokens = np.lib.format.open_memmap(f"{out}/{name}", mode="w+", dtype=np.uint16, shape=shape)
     offset = 0
-    for batch in read_part(f"{folder}/{part['file']}"):
+    for batch in read_part(f"{folder}/{part['file']}", dictionaries=True):
         encoded = codec.encode(batch)
         counter.add(encoded)
         check.add(encoded, batch)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.models.codec import Codec, ColumnCodec, Relation, from_domain, to_domain
+from twinlake.profile.partials import decoded
 
 SAMPLE_ROWS = 20_000
 LEAST_ROWS = 100
@@ -108,8 +109,9 @@ class Check:
     def save(self, path: str | Path) -> None:
         """Writes what was found, as plain arrays: `holds` bool [relations] and the maps by number (a map may have 262,144
         codes, too many to send from every part)."""
+        arrays: dict[str, Any] = {"holds": np.array(self.holds), **{str(n): m for n, m in self.maps.items()}}
         with Path(path).open("wb") as out:
-            np.savez_compressed(out, holds=np.array(self.holds), **{str(n): m for n, m in self.maps.items()})
+            np.savez_compressed(out, **arrays)
 
     def take(self, path: str | Path) -> None:
         """Joins what another Check of the same relations saved."""
@@ -191,7 +193,7 @@ def _map_of(codec: Codec, columns: tuple[int, ...], tokens: npt.NDArray[Any]) ->
 
 
 def _kept(codec: Codec, relation: Relation, batch: pa.RecordBatch) -> bool:
-    arrays = [batch.column(c) for c in relation.columns]
+    arrays = [decoded(batch.column(c)) for c in relation.columns]
     if relation.kind == "copy":
         return bool(arrays[0].equals(arrays[1]))
     if relation.kind == "order":
