@@ -24,18 +24,17 @@ from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, Relation, Tokens, column_from_json
-from twinlake.models.continuing import continued
 from twinlake.models.fitting import fit_column
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
-from twinlake.models.store import model_folder
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
 from twinlake.tables.run_folder import RunFolder
-from twinlake.transform.plan import ColumnPlan, Plan
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for annotations alone: tasks import this module, and the transforms would bring pandas
     from pyspark.sql import SparkSession
+
+    from twinlake.transform.plan import ColumnPlan, Plan
 
 SAMPLE = 200_000
 VALUES = 280_000
@@ -46,7 +45,11 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
     """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run; returns a line."""
     folder.private.mkdir(mode=0o700, exist_ok=True)
     people, seed, start = config.privacy.min_people, config.run.seed, config.model.start_from
-    earlier = model_folder(start) if start else None
+    earlier = None
+    if start:
+        from twinlake.models.store import model_folder  # brings torch, which the tasks of this module do without
+
+        earlier = model_folder(start)
     codec_file = folder / "codec.json"
     codec, counts = encode_table(spark, folder.protected, plan, people, seed, codec_file, folder.encoded, earlier)
     counts.save(folder.private / "pairs.npz")
@@ -73,6 +76,8 @@ def encode_table(
     """
     codec = fit_codec(spark, table, tuple(column_of(c) for c in plan.kept), people, seed)
     if earlier is not None:
+        from twinlake.models.continuing import continued  # brings torch too
+
         codec = continued(codec, load_codec(str(earlier / "codec.json")))
     write_text(codec_file, codec.to_json())
     first = partial(_candidates, folder=str(table), codec_file=str(codec_file))
