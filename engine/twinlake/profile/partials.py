@@ -40,7 +40,7 @@ PARTIAL_DDL = (
     "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, "
     "deviations double, lengths bigint, length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, "
     "hashes array<bigint>, low array<bigint>, high array<bigint>, values array<string>, counts array<bigint>, "
-    "uncounted bigint, sample array<string>, keys array<bigint>, aside array<bigint>, cells binary"
+    "uncounted bigint, sample array<string>, keys array<bigint>, aside binary, cells binary"
 )
 
 
@@ -313,6 +313,6 @@ def _row(position: int, state: _State, limits: Limits) -> dict[str, Any]:
         "uncounted": state.uncounted,
         "sample": state.sample,
         "keys": state.keys,
-        "aside": [],
+        "aside": None,
         "cells": None,
     }

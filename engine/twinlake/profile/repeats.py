@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 MOST = 100_000
+MOST_ASIDE = 1_000_000  # by all tasks: the cells of a column meet in one task
 BLOCK = 1_000_000
 BLOCK_DDL = "bucket int, contents binary, counts binary"
+REPEATED_DDL = "content bigint, count bigint, pieces bigint"
 BLOCK_NAMES = ("bucket", "contents", "counts")
 CHUNK = 65_536
 
@@ -49,17 +51,17 @@ class Repeats:
 
 
 def find_repeats(hashed: DataFrame, split: Split, rows: int) -> Repeats | None:
-    """The repeated contents of `hashed` (see with_content), which has `rows` rows; None where they are too many to be put
-    aside. One pass over the table; at most 100,000 hashes with their counts come to the driver.
+    """The repeated contents of `hashed` (see with_content), which has `rows` rows; None where they are too many, or lie in
+    too many places, to be put aside. One pass over the table; at most 100,001 hashes with their counts come to the driver.
 
     Sorted hashes cross in blocks, a few rows of bytes a task: half the time of Spark's own aggregate of as many rows.
     """
     most = min(MOST, CELLS_PER_PART // max(1, len(hashed.columns)))
     blocks = hashed.select(CONTENT).mapInArrow(partial(_blocks, buckets=max(1, rows // BLOCK)), BLOCK_DDL)
-    counted = blocks.groupBy("bucket").applyInArrow(_repeated, "content bigint, count bigint").limit(most + 1).toArrow()
-    if counted.num_rows > most:
+    counted = blocks.groupBy("bucket").applyInArrow(_repeated, REPEATED_DDL).limit(most + 1).toArrow()
+    contents, counts, pieces = (column.to_numpy().astype(np.int64) for column in counted.columns)
+    if len(contents) > most or pieces.sum() > MOST_ASIDE:
         return None
-    contents, counts = (counted.column(i).to_numpy().astype(np.int64) for i in range(2))
     order = np.argsort(contents)
     return Repeats(contents[order], counts[order], split)
 
@@ -90,8 +92,8 @@ def _repeated(table: pa.Table) -> pa.Table:
     contents, counts = contents[order], counts[order]
     starts = np.flatnonzero(np.concatenate([[True], contents[1:] != contents[:-1]])) if len(contents) else order
     rows = np.add.reduceat(counts, starts) if len(starts) else counts
-    twice = rows > 1
-    return pa.table({"content": contents[starts][twice], "count": rows[twice]})
+    pieces, twice = np.diff(np.append(starts, len(contents))), rows > 1
+    return pa.table({"content": contents[starts][twice], "count": rows[twice], "pieces": pieces[twice]})
 
 
 @dataclass
@@ -104,12 +106,12 @@ class Aside:
     def column(self, position: int) -> dict[str, Any]:
         """The cells of a column, as `replayed` reads them."""
         if not self.batches:
-            return {"aside": [], "cells": None}
+            return {"aside": None, "cells": None}
         cells = pa.Table.from_batches([pa.record_batch([b.column(position)], names=["c"]) for b in self.batches])
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, cells.schema) as writer:
             writer.write_table(cells)
-        return {"aside": np.concatenate(self.contents).tolist(), "cells": sink.getvalue().to_pybytes()}
+        return {"aside": np.concatenate(self.contents).tobytes(), "cells": sink.getvalue().to_pybytes()}
 
 
 def single_train_rows(batches: Iterable[pa.RecordBatch], repeats: Repeats, aside: Aside) -> Iterator[pa.RecordBatch]:
@@ -145,7 +147,7 @@ def replayed(rows: list[dict[str, Any]], repeats: Repeats, limits: Limits) -> li
     if not told:
         return []
     cells = pa.concat_tables([pa.ipc.open_stream(row["cells"]).read_all() for row in told]).column(0).combine_chunks()
-    contents, first = np.unique(np.concatenate([np.asarray(row["aside"], np.int64) for row in told]), return_index=True)
+    contents, first = np.unique(np.concatenate([np.frombuffer(row["aside"], np.int64) for row in told]), return_index=True)
     counts = repeats.rows[np.searchsorted(repeats.contents, contents)]
     return list(collect(_copies(contents, cells.take(pa.array(first)), counts, repeats.split), 1, limits))
 
