@@ -3,7 +3,9 @@ conditional distribution. The model's joint distribution is written down here, s
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pyspark.sql import functions as F
 from scipy.stats import chisquare
 
 from twinlake.core.errors import ConfigError, DataError
+from twinlake.generate.balance import count_groups
 from twinlake.generate.model import Model
 from twinlake.generate.rules import ROW, RULES, broken, check_rules, read_rules
 from twinlake.tables.parts import part_files
@@ -63,6 +66,20 @@ def test_shares_are_met_to_the_row_and_the_rest_follows(spark: SparkSession, mod
     # groups are scattered: any thousand rows have about these shares
     head = model.generate(spark, 10_001, balance={"columns": ["a"], "shares": {"x": 0.9, "y": 0.1}}).limit(1_000).toArrow()
     assert 860 <= head["a"].to_pylist().count("x") <= 940
+
+
+def test_groups_are_counted_in_one_pass(spark: SparkSession, tmp_path: Path) -> None:
+    """13 x, 3 null, and one each of y and z: the first two groups have 3 rows or more, the others are two rare ones."""
+
+    def scanned(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            (tmp_path / uuid.uuid4().hex).touch()
+            yield batch
+
+    rows = pa.table({"a b": ["x"] * 13 + [None] * 3 + ["y", "z"]})
+    real = spark.createDataFrame(rows).coalesce(1).mapInArrow(scanned, "`a b` string")
+    assert count_groups(real, ["a b"], 3) == ([({"a b": None}, 3), ({"a b": "x"}, 13)], 2)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_balance_counts_the_real_rows(spark: SparkSession, model: Model) -> None:

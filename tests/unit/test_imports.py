@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # a room may import the rooms before it
 ROOMS = ["core", "tables", "profile", "classify", "transform", "models", "train", "generate", "evaluate", "pipeline"]
 HEAVY = ("pyspark", "ray", "torch", "pandas", "sklearn", "matplotlib")
+IN_TASKS = ("twinlake.profile.profile", "twinlake.models.encode")  # every Python worker of Spark imports these
 BANNED_ATTRIBUTES = {
     "sparkContext": "absent on Connect",
     "_jvm": "absent on Connect",
@@ -33,7 +34,7 @@ def _name(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-@pytest.mark.parametrize("module", ["twinlake", "twinlake.cli", "twinlake.core.config"])
+@pytest.mark.parametrize("module", ["twinlake", "twinlake.cli", "twinlake.core.config", *IN_TASKS])
 def test_importing_is_light(module: str) -> None:
     code = f"import json, sys, {module};print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ENGINE)

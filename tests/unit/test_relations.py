@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ import pyarrow as pa
 import pytest
 
 from twinlake.models.codec import Codec, ColumnCodec, Relation
+from twinlake.models.encode import _encode_part
 from twinlake.models.relations import Check, candidates, restore
+from twinlake.tables.parts import publish, write_part
 
 CITY = ColumnCodec("city", "string", "category", values=("Bonn", "Lyon", "Nice"), coarse=(0, 1, 2, 3))
 LAND = ColumnCodec("land", "string", "category", values=("FR", "DE"), coarse=(0, 1, 2))
@@ -87,15 +91,41 @@ def test_candidates_are_the_relations_that_all_rows_have() -> None:
         ({"land": ["FR"]}, [FOUND[3], FOUND[5]]),
     ],
 )
-def test_one_row_that_breaks_a_relation_ends_it(changed: dict[str, list[Any]], lost: list[Relation]) -> None:
+def test_one_row_that_breaks_a_relation_ends_it(changed: dict[str, list[Any]], lost: list[Relation], tmp_path: Path) -> None:
     whole, other = Check(CODEC, FOUND), Check(CODEC, FOUND)
     whole.add(CODEC.encode(rows()), rows())
     assert [r.kind for r in whole.result()] == [r.kind for r in FOUND]
     assert whole.result()[3].map == (1, 0, 0, -1)  # Bonn: DE; Lyon, Nice: FR; the rare city leads nowhere
     bad = rows(**changed)
     other.add(CODEC.encode(bad), bad)
-    whole.take(other.plain())
+    other.save(tmp_path / "found.npz")
+    whole.take(tmp_path / "found.npz")
     assert [(r.kind, r.columns) for r in whole.result()] == [(r.kind, r.columns) for r in FOUND if r not in lost]
+
+
+def test_a_part_sends_no_map_to_the_driver(with_spark_schema: Any, tmp_path: Path) -> None:
+    """20,000 codes decide their groups: what the part tells stays small, and the map is whole in its file."""
+    codes, groups = [f"code {n:05d}" for n in range(20_000)], ("even", "odd")
+    columns = (
+        ColumnCodec("code", "string", "category", values=tuple(codes), coarse=(0,) * 20_001),
+        ColumnCodec("group", "string", "category", values=groups, coarse=(0, 1, 2)),
+    )
+    schema = with_spark_schema(pa.schema([("code", pa.string()), ("group", pa.string())]))
+    table = pa.table({"code": codes, "group": [groups[n % 2] for n in range(20_000)]}, schema=schema)
+    (tmp_path / "staging").mkdir()
+    write_part(tmp_path / "staging", 0, schema, table.to_batches())
+    publish(tmp_path / "staging", tmp_path / "table", 1, {})
+    codec, wanted = Codec(columns, schema), [Relation("determines", (0, 1))]
+    (tmp_path / "codec.json").write_text(codec.to_json())
+    out = tmp_path / "encoded"
+    out.mkdir()
+    [told] = _encode_part(0, str(tmp_path / "table"), str(tmp_path / "codec.json"), str(out), True, 1.0, wanted)
+    assert len(json.dumps(told)) < 1_000
+    check = Check(codec, wanted)
+    check.take(out / told["relations"])
+    [found] = check.result()
+    assert codec.encode(table.to_batches()[0])[:2].tolist() == [[0, 0, 0], [0, 1, 1]]  # a code has two tokens
+    assert found.map[:20_000] == (0, 1) * 10_000 and set(found.map[20_000:]) == {-1}
 
 
 def small(cells: dict[str, list[Any]]) -> pa.RecordBatch:

@@ -229,7 +229,12 @@ def column_from_json(raw: dict[str, Any]) -> ColumnCodec:
 
 
 def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
-    """Values (of a column told by the time since another: differences) -> tokens [rows, len(column.sizes)]."""
+    """Values (of a column told by the time since another: differences) -> tokens [rows, len(column.sizes)]. Of a dictionary
+    array each value is looked at once."""
+    if pa.types.is_dictionary(array.type):
+        values = encode_column(column, pa.concat_arrays([array.dictionary, pa.nulls(1, array.type.value_type)]))
+        taken: Tokens = values[array.indices.fill_null(len(values) - 1).to_numpy()]
+        return taken
     if column.method == "category":
         return _encode_category(column, array)
     if column.method == "number":

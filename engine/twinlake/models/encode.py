@@ -24,19 +24,18 @@ from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, Relation, Tokens, column_from_json
-from twinlake.models.continuing import continued
 from twinlake.models.fitting import fit_column, fit_difference
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
-from twinlake.models.store import model_folder
 from twinlake.models.times import Since, difference, since_of
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
 from twinlake.tables.run_folder import RunFolder
-from twinlake.transform.plan import ColumnPlan, Plan
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for annotations alone: tasks import this module, and the transforms would bring pandas
     from pyspark.sql import SparkSession
+
+    from twinlake.transform.plan import ColumnPlan, Plan
 
 SAMPLE = 200_000
 VALUES = 280_000
@@ -47,7 +46,11 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
     """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run; returns a line."""
     folder.private.mkdir(mode=0o700, exist_ok=True)
     people, seed, start = config.privacy.min_people, config.run.seed, config.model.start_from
-    earlier = model_folder(start) if start else None
+    earlier = None
+    if start:
+        from twinlake.models.store import model_folder  # brings torch, which the tasks of this module do without
+
+        earlier = model_folder(start)
     codec_file = folder / "codec.json"
     codec, counts = encode_table(spark, folder.protected, plan, people, seed, codec_file, folder.encoded, earlier)
     counts.save(folder.private / "pairs.npz")
@@ -74,6 +77,8 @@ def encode_table(
     """
     codec = fit_codec(spark, table, tuple(column_of(c) for c in plan.kept), people, seed)
     if earlier is not None:
+        from twinlake.models.continuing import continued  # brings torch too
+
         codec = continued(codec, load_codec(str(earlier / "codec.json")))
     write_text(codec_file, codec.to_json())
     first = partial(_candidates, folder=str(table), codec_file=str(codec_file))
@@ -165,13 +170,13 @@ def encode_folder(
         relations=check.relations if check is not None else (),
     )
     written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
-    for w in written:
-        found = w.pop("relations")
-        if check is not None:
-            check.take(found)
     counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
     for w in written:
         (work / w.pop("counts")).unlink()
+        found = work / w.pop("relations")
+        if check is not None:
+            check.take(found)
+        found.unlink()
     write_text(
         work / "manifest.json",
         json.dumps({"format": 1, "rows": rows, "shards": written, "files": written if shards else []}, indent=1),
@@ -198,7 +203,7 @@ def _rows_with_keys(
     for batch in batches:
         for number in batch.column(0).to_pylist():
             offset = 0
-            for rows in read_part(files[number]):
+            for rows in read_part(files[number], dictionaries=True):
                 keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
                 gaps = [difference(rows.column(s.column), rows.column(s.base), s) for s in since]
                 cells = [keys, *rows.columns, *gaps]
@@ -218,16 +223,17 @@ def _encode_part(
     if shards and part["rows"]:
         tokens = np.lib.format.open_memmap(f"{out}/{name}", mode="w+", dtype=np.uint16, shape=shape)
     offset = 0
-    for batch in read_part(f"{folder}/{part['file']}"):
+    for batch in read_part(f"{folder}/{part['file']}", dictionaries=True):
         encoded = codec.encode(batch)
         counter.add(encoded)
         check.add(encoded, batch)
         if tokens is not None:
             tokens[offset : offset + len(encoded)] = encoded
         offset += len(encoded)
-    counts_name = f"counts-{number:05d}.npz"
-    counter.counts().save(f"{out}/{counts_name}")
-    row: dict[str, Any] = {"part": number, "rows": part["rows"], "counts": counts_name, "relations": check.plain()}
+    row: dict[str, Any] = {"part": number, "rows": part["rows"]}
+    row |= {what: f"{what}-{number:05d}.npz" for what in ("counts", "relations")}
+    counter.counts().save(f"{out}/{row['counts']}")
+    check.save(f"{out}/{row['relations']}")
     if tokens is not None:
         tokens.flush()  # type: ignore[attr-defined]
         file = Path(out) / name

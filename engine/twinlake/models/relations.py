@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 
 from twinlake.models.codec import Codec, ColumnCodec, Relation, from_domain, to_domain
 from twinlake.models.times import difference, followed, moved
+from twinlake.profile.partials import decoded
 
 SAMPLE_ROWS = 20_000
 LEAST_ROWS = 100
@@ -77,7 +79,7 @@ def _determined(codec: Codec, tokens: npt.NDArray[Any]) -> list[Relation]:
 
 @dataclass
 class Check:
-    """Looks whether relations hold, batch by batch. Plain data comes out: which hold, and the maps."""
+    """Looks whether relations hold, batch by batch. Checks of the same relations are joined through files."""
 
     codec: Codec
     relations: Sequence[Relation]
@@ -106,18 +108,21 @@ class Check:
             return
         self.maps[number] = found if before is None else np.maximum(found, before)
 
-    def plain(self) -> dict[str, Any]:
-        """What `take` of another Check reads; JSON can hold it."""
-        return {"holds": self.holds, "maps": {str(n): m.tolist() for n, m in self.maps.items()}}
+    def save(self, path: str | Path) -> None:
+        """Writes what was found, as plain arrays: `holds` bool [relations] and the maps by number (a map may have 262,144
+        codes, too many to send from every part)."""
+        arrays: dict[str, Any] = {"holds": np.array(self.holds), **{str(n): m for n, m in self.maps.items()}}
+        with Path(path).open("wb") as out:
+            np.savez_compressed(out, **arrays)
 
-    def take(self, plain: Mapping[str, Any]) -> None:
-        """Joins what another Check of the same relations found."""
-        for number, held in enumerate(plain["holds"]):
-            found = plain["maps"].get(str(number))
-            if not held:
-                self.merge(number, None)
-            elif found is not None and self.holds[number]:
-                self.merge(number, np.array(found, np.int64))
+    def take(self, path: str | Path) -> None:
+        """Joins what another Check of the same relations saved."""
+        with np.load(Path(path), allow_pickle=False) as found:
+            for number, held in enumerate(found["holds"]):
+                if not held:
+                    self.merge(number, None)
+                elif self.holds[number] and str(number) in found:
+                    self.merge(number, found[str(number)])
 
     def result(self) -> tuple[Relation, ...]:
         """The relations that hold everywhere."""
@@ -199,7 +204,7 @@ def _map_of(codec: Codec, columns: tuple[int, ...], tokens: npt.NDArray[Any]) ->
 
 
 def _kept(codec: Codec, relation: Relation, batch: pa.RecordBatch) -> bool:
-    arrays = [batch.column(c) for c in relation.columns]
+    arrays = [decoded(batch.column(c)) for c in relation.columns]
     if relation.kind == "copy":
         return bool(arrays[0].equals(arrays[1]))
     if relation.kind == "order":

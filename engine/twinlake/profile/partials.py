@@ -23,6 +23,8 @@ Numbers = npt.NDArray[Any]
 """Integers and times as int64 (days, microseconds), other numbers as float64. Both cross Spark as 64-bit words."""
 MINIMA = 2048
 MAX_TEXT = 64
+BATCH_ROWS = 65_536
+BATCH_CELLS = 1_000_000
 FORMATS = {
     "integer": r"^[+-]?[0-9]+$",
     "decimal": r"^[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-]?[0-9]+$",
@@ -38,7 +40,7 @@ PARTIAL_DDL = (
     "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, "
     "deviations double, lengths bigint, length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, "
     "hashes array<bigint>, low array<bigint>, high array<bigint>, values array<string>, counts array<bigint>, "
-    "uncounted bigint, sample array<string>, keys array<bigint>"
+    "uncounted bigint, sample array<string>, keys array<bigint>, aside binary, cells binary"
 )
 
 
@@ -98,6 +100,11 @@ def is_opaque(kind: pa.DataType) -> bool:
     return not (is_numeric(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def decoded(array: pa.Array) -> pa.Array:
+    """The values of a dictionary array; others as they are."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
 def as_text(array: pa.Array) -> pa.Array:
     """Values as canonical text: what `from_text` reads back exactly. Times in UTC, -0.0 as 0.0."""
     if pa.types.is_timestamp(array.type):
@@ -139,7 +146,7 @@ def collect(batches: Iterable[pa.RecordBatch], keys: int, limits: Limits) -> Ite
     The first column is the row key (int64) that chooses the sample.
     """
     states: list[_State] = []
-    for batch in batches:
+    for batch in _larger(batches):
         states = states or [_State() for _ in range(batch.num_columns - keys)]
         if batch.num_rows == 0:
             continue
@@ -153,14 +160,30 @@ def collect(batches: Iterable[pa.RecordBatch], keys: int, limits: Limits) -> Ite
         yield _row(position, state, limits)
 
 
+def _larger(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches joined: what is done once a batch and column costs more than the rows of a small one."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        most = min(BATCH_ROWS, BATCH_CELLS // max(1, batch.num_columns))
+        if held and rows + batch.num_rows > most:
+            yield pa.concat_batches(held)
+            held, rows = [], 0
+        held.append(batch)
+        rows += batch.num_rows
+    if held:
+        yield pa.concat_batches(held)
+
+
 def _update(
     state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64], sampled: npt.NDArray[np.int64], limits: Limits
 ) -> None:
     state.rows += len(array)
     state.nulls += array.null_count
-    if is_opaque(array.type) or array.null_count == len(array):
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if is_opaque(kind) or array.null_count == len(array):
         return
-    if is_numeric(array.type):
+    if is_numeric(kind):
         _update_numbers(state, array, limits)
         if not state.uncounted:
             counted = pc.value_counts(array.drop_null())
@@ -169,11 +192,11 @@ def _update(
             state.uncounted += len(array) - array.null_count
     else:  # of texts that repeat, each is looked at once
         counted = pc.value_counts(array.drop_null())
-        texts = as_text(counted.field("values"))
-        _update_text(state, texts, counted.field("counts").to_numpy(), pa.types.is_boolean(array.type))
+        texts = as_text(decoded(counted.field("values")))
+        _update_text(state, texts, counted.field("counts").to_numpy(), pa.types.is_boolean(kind))
         _count(state, texts, counted.field("counts"), limits.values, limits.values)
     if len(sampled):
-        _sample(state, array.take(pa.array(sampled)), row_keys[sampled])
+        _sample(state, decoded(array.take(pa.array(sampled))), row_keys[sampled])
 
 
 def _update_numbers(state: _State, array: pa.Array, limits: Limits) -> None:
@@ -220,10 +243,14 @@ def _count(state: _State, values: pa.Array, counts: pa.Array, room: int, kept: i
     if pa.types.is_floating(values.type):
         finite = pc.is_finite(values)
         values, counts = values.filter(finite), counts.filter(finite)
+    if not kept and len(values) > 2 * room:  # none of them would stay
+        state.uncounted += sum(state.counts.values()) + (pc.sum(counts).as_py() or 0)
+        state.counts = {}
+        return
     for text, count in zip(as_text(values).to_pylist(), counts.to_pylist(), strict=True):
         state.counts[text] = state.counts.get(text, 0) + count
     if len(state.counts) > 2 * room:
-        most = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[:kept])
+        most = dict(sorted(state.counts.items(), key=lambda item: (-item[1], item[0]))[:kept]) if kept else {}
         state.uncounted += sum(state.counts.values()) - sum(most.values())
         state.counts = most
 
@@ -286,4 +313,6 @@ def _row(position: int, state: _State, limits: Limits) -> dict[str, Any]:
         "uncounted": state.uncounted,
         "sample": state.sample,
         "keys": state.keys,
+        "aside": None,
+        "cells": None,
     }

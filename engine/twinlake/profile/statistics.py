@@ -27,6 +27,7 @@ from twinlake.profile.partials import (
     merge_moments,
     smallest,
 )
+from twinlake.profile.repeats import Aside, Repeats, replayed, single_train_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -111,10 +112,29 @@ def summarize(
     `source` is mapped through `before` (rows of `source` -> batches whose first `keys` columns are keys, the first of
     them the int64 row key, then `columns`). `before` and `finish` are module-level functions or partials of them.
     """
+    return _merged(source, partial(_partials, before=before, keys=keys, limits=limits), columns, limits, finish)
+
+
+def summarize_train(
+    hashed: DataFrame, repeats: Repeats, columns: tuple[Column, ...], limits: Limits, finish: Finish
+) -> list[str]:
+    """The same of the train rows of `hashed` (CONTENT, HOLDOUT, then `columns`), without moving its rows."""
+    work = partial(_train_partials, repeats=repeats, limits=limits)
+    return _merged(hashed, work, columns, limits, finish, partial(replayed, repeats=repeats, limits=limits))
+
+
+def _merged(
+    source: DataFrame,
+    work: Batches,
+    columns: tuple[Column, ...],
+    limits: Limits,
+    finish: Finish,
+    more: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None,
+) -> list[str]:
     # by position: mapInArrow fails on names with dots or backticks
     named = source.toDF(*[f"c{position}" for position in range(len(source.columns))])
-    partials = named.mapInArrow(partial(_partials, before=before, keys=keys, limits=limits), PARTIAL_DDL)
-    merged = partials.groupBy("column").applyInArrow(_merger(columns, limits, finish), MERGED_DDL).toArrow()
+    partials = named.mapInArrow(work, PARTIAL_DDL)
+    merged = partials.groupBy("column").applyInArrow(_merger(columns, limits, finish, more), MERGED_DDL).toArrow()
     found = dict(zip(merged.column("column").to_pylist(), merged.column("payload").to_pylist(), strict=True))
     empty = [finish(merge_column(c, [], limits)) if i not in found else found[i] for i, c in enumerate(columns)]
     return [str(text) for text in empty]
@@ -131,11 +151,18 @@ def _partials(batches: Iterable[pa.RecordBatch], before: Batches, keys: int, lim
         yield pa.RecordBatch.from_pylist([row], schema=schema)
 
 
+def _train_partials(batches: Iterable[pa.RecordBatch], repeats: Repeats, limits: Limits) -> Iterator[pa.RecordBatch]:
+    aside, schema = Aside(), _partial_schema()
+    for row in collect(single_train_rows(batches, repeats, aside), 1, limits):
+        yield pa.RecordBatch.from_pylist([row | aside.column(row["column"])], schema=schema)
+
+
 def _partial_schema() -> pa.Schema:
     kinds = {
         "int": pa.int32(),
         "bigint": pa.int64(),
         "double": pa.float64(),
+        "binary": pa.binary(),
         "array<bigint>": pa.list_(pa.int64()),
         "array<double>": pa.list_(pa.float64()),
         "array<string>": pa.list_(pa.string()),
@@ -144,10 +171,16 @@ def _partial_schema() -> pa.Schema:
     return pa.schema([(name, kinds[kind]) for name, kind in pairs])
 
 
-def _merger(columns: tuple[Column, ...], limits: Limits, finish: Finish) -> Callable[[pa.Table], pa.Table]:
+def _merger(
+    columns: tuple[Column, ...],
+    limits: Limits,
+    finish: Finish,
+    more: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None,
+) -> Callable[[pa.Table], pa.Table]:
     # a closure with type hints, not a partial: applyInArrow tells its protocols apart by the hints
     def merge(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
+        rows += more(rows) if more is not None else []
         position = rows[0]["column"]
         payload = finish(merge_column(columns[position], rows, limits))
         return pa.table({"column": pa.array([position], pa.int32()), "payload": pa.array([payload], pa.string())})

@@ -41,6 +41,7 @@ MANIFEST = "_manifest.json"  # Spark, pyarrow and pandas read the folder as one 
 MODEL_MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
 ROW_DDL = "row string"
+GROUP_BYTES = 1 << 24
 SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 
 
@@ -106,7 +107,7 @@ class PartWriter:
     """
 
     def __init__(self, staging: Path, number: int, schema: pa.Schema) -> None:
-        self._staging, self._number, self.rows = staging, number, 0
+        self._staging, self._number, self.rows, self._held = staging, number, 0, list[pa.RecordBatch]()
         self._stem = f"part-{number:05d}-{attempt_name()}"
         self._temporary = staging / f".{self._stem}.tmp"
         with self._refusals():
@@ -114,13 +115,15 @@ class PartWriter:
             self._writer = pq.ParquetWriter(self._handle, schema, compression="zstd", compression_level=1, version="2.6")
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Appends rows."""
-        with self._refusals():
-            self._writer.write_batch(batch, row_group_size=1 << 20)
-            self.rows += batch.num_rows
+        """Appends rows. Small batches become one row group: it is smaller, and faster to read."""
+        self._held.append(batch)
+        self.rows += batch.num_rows
+        if sum(b.nbytes for b in self._held) >= GROUP_BYTES:
+            self._flush()
 
     def finish(self, facts: Callable[[], dict[str, Any]] = dict) -> Part:
         """Closes the file and publishes it in the staging folder; `facts` go into the manifest row."""
+        self._flush()
         with self._refusals():
             self._writer.close()
             self._handle.close()
@@ -132,6 +135,12 @@ class PartWriter:
             write_text(self._staging / f"{self._stem}.json", json.dumps(asdict(part)))
             fault_point("after-part-row")
             return part
+
+    def _flush(self) -> None:
+        if self._held:
+            with self._refusals():
+                self._writer.write_batch(pa.concat_batches(self._held), row_group_size=1 << 20)
+        self._held = []
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -274,10 +283,20 @@ def part_files(folder: Path) -> list[str]:
     return [str((folder / part["file"]).resolve()) for part in read_manifest(folder)["parts"]]
 
 
-def read_part(file: str, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-    """The rows of a part in batches."""
-    with pq.ParquetFile(file) as parquet:
+def read_part(file: str, batch_rows: int = 65_536, dictionaries: bool = False) -> Iterator[pa.RecordBatch]:
+    """The rows of a part in batches; with `dictionaries` texts that repeat come as dictionary arrays, as they are stored."""
+    facts = pq.read_metadata(file)
+    with pq.ParquetFile(file, metadata=facts, read_dictionary=_dictionaries(facts) if dictionaries else None) as parquet:
         yield from parquet.iter_batches(batch_size=batch_rows)
+
+
+def _dictionaries(facts: pq.FileMetaData) -> list[str]:
+    """The texts whose chunks are smaller than their lengths alone, 4 bytes a value, would be in plain encoding."""
+    fields, groups = facts.schema.to_arrow_schema(), [facts.row_group(g) for g in range(facts.num_row_groups)]
+    if len(fields) != facts.num_columns:  # a nested column has several chunks
+        return []
+    texts = [at for at, field in enumerate(fields) if pa.types.is_string(field.type)]
+    return [fields[at].name for at in texts if all(g.column(at).total_uncompressed_size < 4 * g.num_rows for g in groups)]
 
 
 def spark_schema(metadata: Mapping[bytes, bytes] | None) -> Any:
