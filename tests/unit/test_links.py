@@ -50,7 +50,7 @@ def test_information_and_links_by_hand() -> None:
     assert information[0, 1] == information[1, 0] == pytest.approx(0.130812, abs=1e-6)
     assert information[0, 2] == pytest.approx(0.0, abs=1e-9) and information[0, 0] == 0.0
     links = links_of(codec, counts, every(3))
-    assert links[0, 1] == links[1, 0] == pytest.approx((1 - 2.5 / 160 / 0.130812) ** 0.5, abs=1e-5)
+    assert links[0, 1] == links[1, 0] == pytest.approx((1 - 2 / 160 / 0.130812) ** 0.5, abs=1e-5)
     assert links[0, 2] == pytest.approx(80 / 20_000)  # nothing in common: what is left is by the rows
     assert (np.diag(links) == 1.0).all()
 

@@ -15,7 +15,7 @@ from twinlake.models.codec import Codec
 from twinlake.models.places import NOWHERE, places_of
 from twinlake.profile.counts import COARSE_BINS, TokenCounts
 
-CHANCE = 2.5
+CHANCE = 2.0
 GROUPS = 4
 PLENTY = 20_000
 Table = npt.NDArray[np.int64]
