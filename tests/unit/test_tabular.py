@@ -89,6 +89,24 @@ def test_the_loss_is_the_negative_log_probability_in_any_order(settings: Tabular
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
 
 
+def test_links_are_folded_into_the_saved_weights() -> None:
+    """A parent with a link of 0 is not seen, one with 1/2 half as strongly; saved weights need no links."""
+    parents = np.tile(np.arange(3), (3, 1))
+    level = [np.zeros(size, np.float32) for size in (3, 4, 2)]
+    links = np.array([[1.0, 0.0, 0.5], [1.0, 1.0, 0.0], [0.5, 1.0, 1.0]], np.float32)
+    made = TabularNetwork((3, 4, 2), parents, TabularSettings(4, 8, 1), level, 5, None, links)
+    saved = TabularNetwork((3, 4, 2), parents, TabularSettings(4, 8, 1), level, 6)
+    saved.load_state_dict(made.plain(dict(made.named_parameters())), strict=False)
+    assert torch.equal(saved.into[0, 8:12], made.into[0, 8:12] / 2) and not saved.into[1, 8:12].any()
+    rows = torch.tensor(list(itertools.product(range(3), range(4), range(2))))
+    with torch.no_grad():
+        for order in itertools.permutations(range(3)):
+            ranks = torch.argsort(torch.tensor(order)).expand(len(rows), -1)
+            torch.testing.assert_close(made(rows, ranks, None), saved(rows, ranks, None))
+        alone = made(rows, torch.tensor([1, 0, 2]).expand(len(rows), -1), None)[:, 0]  # after token 1, to which it has no link
+    assert all(len(alone[rows[:, 0] == value].unique()) == 1 for value in range(3))
+
+
 def test_probabilities_sum_to_one_over_all_rows() -> None:
     sizes = (3, 4, 2)
     made = network(sizes, TabularSettings(4, 8, 1))

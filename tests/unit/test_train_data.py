@@ -66,6 +66,7 @@ def plan_of(steps: int = 12, batch: int = 64) -> loop.Plan:
         SIZES,
         tuple((t,) for t in everything),
         [everything] * len(SIZES),
+        [[1.0] * len(SIZES)] * len(SIZES),
         [everything, everything[::-1]],
         [[-1.0] * size for size in SIZES],
         asdict(TabularSettings(4, 8, 1)),

@@ -3,7 +3,7 @@
 Each token is predicted from the tokens that come before it in an order that may differ from row to row:
 
     e_i      = E_i[x_i]                                   embedding of token i
-    a_j      = b_j + sum over visible parents i of W_ji e_i   additive, so it folds into tables for sampling
+    a_j      = b_j + sum over visible parents i of l_ji W_ji e_i   additive, so it folds into tables for sampling
     h        = relu(a_j);  h += R2_j relu(R1_j h + r_j)    residual blocks (0, 1 or 2)
     logits_j = O_j h + o_j                                 o_j starts at the log marginal
 
@@ -65,8 +65,9 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> Ta
 
 
 class TabularNetwork(nn.Module):
-    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at;
-    `places` (models/places.py) of the values of numbers make these share what is learned."""
+    """The network for tokens of `sizes` [S]; `parents` is int64 [S, K], the tokens that each token may look at, `links` [S, K]
+    in [0, 1] how strongly it begins to (train/links.py; None: wholly); `places` (models/places.py) of the values of numbers
+    make these share what is learned."""
 
     def __init__(
         self,
@@ -76,9 +77,11 @@ class TabularNetwork(nn.Module):
         log_marginals: list[npt.NDArray[np.float32]],
         seed: int,
         places: list[list[float]] | None = None,
+        links: npt.NDArray[np.float32] | None = None,
     ):
         super().__init__()
         self.parents: Tensor
+        self.links: Tensor
         self.offsets: Tensor
         self.sizes, self.settings, self.places = sizes, settings, places or []
         tokens, width, hidden = len(sizes), settings.embedding, settings.hidden
@@ -86,6 +89,7 @@ class TabularNetwork(nn.Module):
         self.register_buffer(
             "offsets", torch.tensor(np.concatenate([[0], np.cumsum(sizes)[:-1]]), dtype=torch.int64), persistent=False
         )
+        self.register_buffer("links", torch.ones(parents.shape) if links is None else torch.from_numpy(links), persistent=False)
         draw = generator(derive(seed, "initial weights"))
 
         def normal(*shape: int, scale: float) -> nn.Parameter:
@@ -114,8 +118,9 @@ class TabularNetwork(nn.Module):
                 self.embed[self.offsets[t] : self.offsets[t] + sizes[t]] *= own[:, None]
 
     def plain(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copies of `tensors`, named like the parameters, as a network without waves would hold them."""
+        """Copies of `tensors`, named like the parameters, as a network with full links and without waves would hold them."""
         out = {n: t.detach().clone() for n, t in tensors.items() if not n.startswith("waves.")}
+        out["into"] *= self.links.repeat_interleave(self.settings.embedding, dim=1)[:, :, None]
         if self.waves is not None:
             with torch.no_grad():
                 out["embed"] = self.waves.embedding(tensors["embed"], tensors["waves.into"])
@@ -137,7 +142,7 @@ class TabularNetwork(nn.Module):
         if draws is not None:
             keep = draws[:, :count] >= settings.token_dropout
             visible = visible & keep[:, self.parents]
-        weights = visible.to(embedded.dtype).permute(1, 0, 2)
+        weights = visible.permute(1, 0, 2) * self.links[:, None, :]
         inputs = embedded.permute(1, 0, 2)[self.parents].permute(0, 2, 1, 3) * weights[..., None]
         h = torch.baddbmm(self.into_bias, inputs.reshape(count, batch, -1), self.into).relu()
         if draws is not None and settings.dropout:

@@ -37,6 +37,7 @@ from twinlake.tables.parts import file_hash, write_text
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.cluster import ray_cluster
 from twinlake.train.data import CHOSEN_FROM, Schedule
+from twinlake.train.links import information_of, links_of
 from twinlake.train.loop import Plan, failure_file
 from twinlake.train.worker import train_worker
 
@@ -157,7 +158,7 @@ def _plan(
     codec: Codec, counts: TokenCounts, shards: Path, work: Path, model: ModelConfig, train: TrainConfig, seed: int
 ) -> Plan:
     rows = counts.rows
-    information = _information(codec, counts)
+    information = information_of(codec, counts)
     modelled = [c for c, slots in enumerate(codec.slots) if slots]
     batch, steps = schedule_of(rows, train)
     few = rows < MANY_ROWS
@@ -165,12 +166,16 @@ def _plan(
     settings = asdict(settings_for(model.size, rows, codec.sizes, batch))
     if earlier is not None:  # weights fit a network of the same widths alone
         settings |= {name: earlier["settings"][name] for name in ("embedding", "hidden", "blocks")}
+    parents = choose_parents(codec.slots, information, seed)
+    # the weights of an earlier model have learned which links there are
+    links = links_of(codec, counts, parents) if earlier is None else np.ones(parents.shape, np.float32)
     return Plan(
         str(shards),
         str(work / "progress.jsonl"),
         codec.sizes,
         codec.slots,
-        choose_parents(codec.slots, information, seed).tolist(),
+        parents.tolist(),
+        links.tolist(),
         orders_of(modelled, codec.slots, codec.sizes, information, seed),
         places_of(codec),
         settings,
@@ -206,20 +211,6 @@ def schedule_of(rows: int, train: TrainConfig) -> tuple[int, int]:
     epochs = min(30.0, max(1.5, 400_000 / rows)) if train.epochs == "auto" else float(train.epochs)
     steps = math.ceil(epochs * Schedule(rows, 0, batch).train_rows / batch)
     return batch, max(MIN_STEPS if train.epochs == "auto" else 1, steps)
-
-
-def _information(codec: Codec, counts: TokenCounts) -> npt.NDArray[np.float64]:
-    """Mutual information of column pairs in nats from the coarse pair counts, [C, C]; zero where nothing was counted."""
-    index = {c.name: i for i, c in enumerate(codec.columns)}
-    out = np.zeros((len(codec.columns), len(codec.columns)))
-    for (a, b), table in zip(counts.pair_list(), counts.pairs, strict=True):
-        joint = table / max(1, table.sum())
-        product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = float(np.nansum(joint * np.log(joint / product)))
-        i, j = index[counts.columns[a]], index[counts.columns[b]]
-        out[i, j] = out[j, i] = max(0.0, value)
-    return out
 
 
 class _History:

@@ -44,6 +44,7 @@ class Plan:
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
     parents: list[list[int]]
+    links: list[list[float]]
     orders: list[list[int]]
     places: list[list[float]]
     settings: dict[str, Any]

@@ -117,7 +117,8 @@ def _clock(plan: Plan, started: float, share: float, place: Place) -> Callable[[
 def _network(plan: Plan, shares: Shares, place: Place) -> tuple[TabularNetwork, nn.Module]:
     """The network of `plan` at its start, and what averages its gradients over the workers."""
     settings, start = TabularSettings(**plan.settings), log_marginals(shares)
-    network = TabularNetwork(plan.sizes, np.array(plan.parents), settings, start, plan.seed, plan.places)
+    links = np.array(plan.links, np.float32)
+    network = TabularNetwork(plan.sizes, np.array(plan.parents), settings, start, plan.seed, plan.places, links)
     if plan.earlier:
         folder = Path(plan.earlier["folder"])
         start_from(network, folder, json.loads((folder / "model.json").read_text()), plan.earlier["tokens"])
