@@ -42,6 +42,8 @@ def links_of(codec: Codec, counts: TokenCounts, parents: npt.NDArray[np.int64]) 
     links = np.ones((len(codec.columns), len(codec.columns)))
     groups = _groups(codec, counts)
     for i, j, table in _tables(codec, counts):
+        if any(codec.columns[column].phase is not None for column in (i, j)):
+            continue  # what hangs on the day of the week or the hour is not in the counts
         both = table, groups[i].T @ table @ groups[j]
         links[i, j] = links[j, i] = max(map(_beyond_chance, both))
     column_of = np.array([c for c, slots in enumerate(codec.slots) for _ in slots])
