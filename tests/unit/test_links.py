@@ -13,6 +13,7 @@ from twinlake.core.seeds import generator
 from twinlake.models.codec import Codec, ColumnCodec
 from twinlake.models.encode import TokenCounter
 from twinlake.models.fitting import coarse_map
+from twinlake.models.times import Phase
 from twinlake.profile.counts import TokenCounts
 from twinlake.train.links import information_of, links_of
 
@@ -69,6 +70,20 @@ def test_columns_of_chance_keep_hardly_any_link() -> None:
     codec, counts = counted([category(f"c{i}", 12) for i in range(8)], tokens)
     links = links_of(codec, counts, every(8))
     assert links[~np.eye(8, dtype=bool)].max() == pytest.approx(600 / 20_000)
+
+
+def test_folded_times_keep_their_links() -> None:
+    """Their first token is the week; what hangs on the hour is in the second, which is not counted."""
+    when = ColumnCodec("when", "date", "number", atoms=tuple(range(12)), period=7, phase=Phase(tuple(range(7)), (), ()))
+    tokens = generator(5).integers(0, 7, (600, 3))
+    columns = [when, category("a", 12), category("b", 12)]
+    masses = [np.bincount(tokens[:, i], minlength=c.sizes[0]) for i, c in enumerate(columns)]
+    coarse = [replace(c, coarse=coarse_map(c, mass)) for c, mass in zip(columns, masses, strict=True)]
+    codec = Codec(tuple(coarse), pa.schema([(c.name, pa.string()) for c in columns]))
+    counter = TokenCounter(codec)
+    counter.add(tokens[:, [0, 0, 1, 2]].astype(np.uint16))
+    links = links_of(codec, counter.counts(), every(4))
+    assert (links[:2] == 1.0).all() and (links[:, :2] == 1.0).all() and links[2, 3] < 0.1
 
 
 def test_a_trend_of_two_numbers_is_seen_where_single_values_are_few() -> None:
