@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 from twinlake.models.store import save_model
 from twinlake.models.tabular import TabularSettings, model_facts
 

@@ -42,7 +42,8 @@ def cluster() -> Iterator[None]:
 
 def write_table(folder: Path, rows: int) -> Path:
     """codec.json, counts.npz and two token shards of a table in which each column follows from the one before."""
-    from twinlake.models.codec import Codec, ColumnCodec
+    from twinlake.models.codec import Codec
+    from twinlake.models.column import ColumnCodec
     from twinlake.models.encode import TokenCounter
 
     draw = generator(31)

@@ -26,7 +26,8 @@ from twinlake import pipeline
 from twinlake.core.config import load_config
 from twinlake.core.errors import ConfigError, DataError, PolicyError, TableError, TwinlakeError
 from twinlake.core.progress import Silent
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 from twinlake.profile.types import Profile
 
 ROWS = 40

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinlake.core.errors import ModelError
-from twinlake.models.codec import Codec, ColumnCodec, column_from_json, decode_column, encode_column
+from twinlake.models.codec import Codec, decode_column, encode_column
+from twinlake.models.column import ColumnCodec, column_from_json
 from twinlake.models.fitting import fit_column
 from twinlake.models.written import is_canonical, read_texts, write_texts
 from twinlake.profile.partials import Limits, collect

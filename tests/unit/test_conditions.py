@@ -10,7 +10,8 @@ import pytest
 
 from twinlake.core.errors import ConfigError
 from twinlake.generate.conditions import read_conditions
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 
 # two bins of two cells each (0-9, 10-19 | 20-29, 30-39), the atoms 5 and 25, and nulls
 AGE = ColumnCodec(

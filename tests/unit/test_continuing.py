@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 from twinlake.models.continuing import continued, start_from, value_maps
 from twinlake.models.places import places_of
 from twinlake.models.store import load_model, save_model

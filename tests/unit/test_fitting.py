@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinlake.models.fitting import MAX_ATOMS, cells_of
+from twinlake.models.cells import MAX_ATOMS, cells_of
 
 
 def parts(values: list[float], weights: list[float], people: int) -> tuple[list[float], list[tuple[float, float]], list[int]]:

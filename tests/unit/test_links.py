@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from twinlake.core.seeds import generator
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import TokenCounter
 from twinlake.models.fitting import coarse_map
 from twinlake.models.times import Phase

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from twinlake.models.codec import Codec, ColumnCodec, Relation
+from twinlake.models.codec import Codec, Relation
+from twinlake.models.column import ColumnCodec
 from twinlake.models.relations import Check
 from twinlake.profile.partials import Limits, collect
 from twinlake.tables import parts

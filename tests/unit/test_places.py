@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from twinlake.core.seeds import generator
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 from twinlake.models.places import NOWHERE, OWN, WAVES, places_of, waves_at
 from twinlake.models.tabular import TabularNetwork, TabularSettings
 

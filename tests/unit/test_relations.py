@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twinlake.models.codec import Codec, ColumnCodec, Relation
+from twinlake.models.codec import Codec, Relation
+from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import _encode_part
 from twinlake.models.relations import Check, candidates, restore
 from twinlake.tables.parts import publish, write_part

@@ -12,7 +12,8 @@ import pytest
 from twinlake.generate.conditions import read_conditions
 from twinlake.generate.steering import read_steering
 from twinlake.models.bin_labels import bin_labels
-from twinlake.models.codec import Codec, ColumnCodec, decode_column, encode_column
+from twinlake.models.codec import Codec, decode_column, encode_column
+from twinlake.models.column import ColumnCodec
 from twinlake.models.relations import restore
 from twinlake.models.times import DAY_US, Phase, Since, difference, moved, period_of, since_of
 

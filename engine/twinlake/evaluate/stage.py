@@ -12,7 +12,8 @@ from twinlake.core.progress import Progress
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.report import write_report
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import sum_counts
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, write_text

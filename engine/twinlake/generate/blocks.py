@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from twinlake.core.seeds import derive, generator, mix, uniform
 from twinlake.generate.steering import Group, Steering, read_steering
-from twinlake.models.codec import Codec, Tokens, encode_column
+from twinlake.models.codec import Codec, encode_column
+from twinlake.models.column import Tokens
 from twinlake.models.encode import TokenCounter
 from twinlake.models.folded import ONEDNN
 from twinlake.models.relations import Free, restore

@@ -21,7 +21,8 @@ from twinlake.core.config import SourceConfig
 from twinlake.core.errors import ConfigError, DataError, TwinlakeError, in_quotes
 from twinlake.core.seeds import derive
 from twinlake.generate.blocks import Job, Maker
-from twinlake.models.codec import ColumnCodec, encode_column
+from twinlake.models.codec import encode_column
+from twinlake.models.column import ColumnCodec
 from twinlake.models.sampler import BLOCK_ROWS, Given, Known
 from twinlake.models.store import check_model
 from twinlake.models.times import difference

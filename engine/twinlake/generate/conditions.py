@@ -16,9 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
-from twinlake.models.codec import BLOCK, Codec, ColumnCodec, Tokens, decode_column, encode_column, from_text, to_domain
+from twinlake.models.codec import Codec, decode_column, encode_column
+from twinlake.models.column import BLOCK, ColumnCodec, Tokens
+from twinlake.models.numbers import to_domain
 from twinlake.models.sampler import Given
 from twinlake.models.times import Span, base_range, whole
+from twinlake.models.written import from_text
 
 MAX_SHOWN = 20
 
@@ -123,7 +126,7 @@ def _between(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> t
     """What may be drawn of a number between `min` and `max` (domain units), and its codec cut to that; None: nothing."""
     if column.phase is not None:
         return _between_times(position, column, by_end)
-    atoms, low, high, bin_start = column._cells
+    atoms, low, high, bin_start = column.cells
     edges = np.concatenate([atoms, low, high])
     least, most = by_end.get("min", edges.min()), by_end.get("max", edges.max())
     bottom, top = np.maximum(low, least), np.minimum(high, most)
@@ -153,7 +156,7 @@ def _between(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> t
 def _between_times(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> tuple[Given, ColumnCodec] | None:
     """The same of a folded column: whole periods are in or out, of the first and the last a part of each phase is in."""
     assert column.phase is not None
-    atoms, low, high, _ = column._cells
+    atoms, low, high, _ = column.cells
     from_, upto = np.concatenate([atoms, low]), np.concatenate([atoms, high])
     period = column.period
     least = int(by_end.get("min", from_.min() * period))
@@ -181,7 +184,7 @@ def _after(position: int, codec: Codec, by_end: Mapping[str, int], values: pa.Ar
     known = np.ones(column.sizes[0])
     if "null" in column.states:
         known[column.states.index("null")] = 0.0
-    atoms, low, high, _ = column._cells
+    atoms, low, high, _ = column.cells
     gaps = np.concatenate([atoms, low, high])
     base = codec.columns[column.since.base]
     before = None
@@ -200,7 +203,7 @@ def _room(column: ColumnCodec, low: npt.NDArray[Any], high: npt.NDArray[Any]) ->
     """How much may be drawn between both ends: of whole numbers, how many that have no token of their own."""
     if column.domain != "int":
         return np.asarray(high - low)
-    atoms = column._cells[0]
+    atoms = column.cells[0]
     return np.asarray(high - low + 1 - (np.searchsorted(atoms, high, "right") - np.searchsorted(atoms, low, "left")))
 
 
@@ -253,7 +256,7 @@ def _check_known(where: str, column: ColumnCodec, array: pa.Array, tokens: Token
             if known
             else f"{where}: a value is unknown to the model"
         )
-    atoms, low, high, _ = column._cells
+    atoms, low, high, _ = column.cells
     if column.method == "number" and len(low):
         values, numbers = to_domain(column, array)
         values = values // column.period if column.period else values

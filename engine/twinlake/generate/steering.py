@@ -18,7 +18,8 @@ import pyarrow as pa
 from twinlake.core.errors import ConfigError, escaped
 from twinlake.core.seeds import derive, permute
 from twinlake.generate.conditions import Condition, read_conditions
-from twinlake.models.codec import Codec, Tokens
+from twinlake.models.codec import Codec
+from twinlake.models.column import Tokens
 from twinlake.models.sampler import Given
 
 UInt64 = npt.NDArray[np.uint64]

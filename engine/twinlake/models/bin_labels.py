@@ -6,7 +6,7 @@ import datetime as dt
 
 import numpy as np
 
-from twinlake.models.codec import BLOCK, ColumnCodec
+from twinlake.models.column import BLOCK, ColumnCodec
 from twinlake.models.written import CLOCKS, TIME_FORMATS, write_texts
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from twinlake.models.codec import WIDE, Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import WIDE, ColumnCodec
 from twinlake.models.places import placed_tokens
 from twinlake.models.sampler import heads_of
 from twinlake.models.tabular import TabularNetwork

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from twinlake.core.config import Config
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
-from twinlake.models.codec import Codec, Relation, Tokens, column_from_json
+from twinlake.models.codec import Codec, Relation
+from twinlake.models.column import Tokens, column_from_json
 from twinlake.models.fitting import fit_column, fit_difference
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.times import Since, difference, since_of

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from twinlake.models.codec import Codec, ColumnCodec
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
 
 NOWHERE = -1.0
 WAVES = 12

@@ -21,7 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twinlake.models.codec import Codec, ColumnCodec, Relation, from_domain, to_domain
+from twinlake.models.codec import Codec, Relation
+from twinlake.models.column import ColumnCodec
+from twinlake.models.numbers import from_domain, to_domain
 from twinlake.models.times import difference, followed, moved
 from twinlake.profile.partials import decoded
 

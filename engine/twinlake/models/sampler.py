@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from twinlake.core.seeds import generator
-from twinlake.models.codec import Tokens
+from twinlake.models.column import Tokens
 from twinlake.models.folded import Folded
 
 BLOCK_ROWS = 4_096

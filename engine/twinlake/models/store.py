@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from twinlake.core.errors import ModelError, escaped
-from twinlake.models.codec import BLOCK, Codec
+from twinlake.models.codec import Codec
+from twinlake.models.column import BLOCK
 from twinlake.models.sampler import TabularSampler
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
 

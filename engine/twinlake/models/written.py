@@ -111,3 +111,14 @@ def floats_as_decimals(value: npt.NDArray[np.float64], kind: pa.DataType) -> pa.
     """Floats as decimals of type `kind`, kept within what it can hold."""
     most = np.nextafter(10.0 ** (kind.precision - kind.scale), 0.0)
     return pa.array(np.clip(value, -most, most)).cast(kind, safe=False)
+
+
+def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Canonical texts (`as_text`) -> values of Arrow type `kind`."""
+    if pa.types.is_timestamp(kind):
+        return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.timestamp("us", kind.tz))
+    if pa.types.is_boolean(kind) or pa.types.is_string(kind):
+        return texts.cast(kind)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_date(kind):
+        return texts.cast(kind)
+    return pa.nulls(len(texts), kind)

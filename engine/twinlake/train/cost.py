@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 
 from twinlake.core.config import Config
-from twinlake.models.codec import BLOCK, WIDE
+from twinlake.models.column import BLOCK, WIDE
 from twinlake.models.tabular import TabularSettings, settings_for
 from twinlake.profile.stage import read_profile
 from twinlake.profile.types import ColumnProfile, Profile
