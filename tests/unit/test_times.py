@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from twinlake.core.errors import ConfigError
 from twinlake.generate.conditions import read_conditions
 from twinlake.generate.steering import read_steering
 from twinlake.models.bin_labels import bin_labels
@@ -169,6 +170,17 @@ def test_a_condition_on_the_later_date_moves_the_earlier(wanted: Any) -> None:
     assert paid.min() >= low and paid.max() <= high
     gaps = difference(drawn.column(1), drawn.column(0), Since(1, 0, 1, 1)).to_numpy()
     assert (paid - sent == gaps).all()
+
+
+def test_two_given_times_give_the_time_between() -> None:
+    _, paid = read_conditions({"sent": "1970-01-05", "paid": "1970-01-10"}, CODEC)
+    assert paid.given is not None and paid.given.first.tolist() == [0, 0, 1, 0] and paid.before is None
+    (_, same) = read_conditions({"sent": "1970-01-05", "paid": "1970-01-05"}, CODEC)
+    assert same.given is not None and same.given.first.tolist() == [0, 1, 0, 0]
+    with pytest.raises(ConfigError, match="no train row has it on that side of sent"):
+        read_conditions({"paid": "1970-01-04", "sent": "1970-01-05"}, CODEC)
+    (_, ranged) = read_conditions({"sent": {"min": "1970-01-05"}, "paid": "1970-01-10"}, CODEC)
+    assert ranged.given is not None and ranged.given.first.tolist() == [0, 1, 1, 1] and ranged.before is None
 
 
 def test_given_cells_stay_and_the_free_one_follows() -> None:

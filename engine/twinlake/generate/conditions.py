@@ -20,7 +20,7 @@ from twinlake.models.codec import Codec, decode_column, encode_column
 from twinlake.models.column import BLOCK, ColumnCodec, Tokens
 from twinlake.models.numbers import to_domain
 from twinlake.models.sampler import Given
-from twinlake.models.times import Span, base_range, whole
+from twinlake.models.times import Span, base_range, difference, whole
 from twinlake.models.written import from_text
 
 MAX_SHOWN = 20
@@ -78,8 +78,24 @@ def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Conditi
                 f"generate.conditions.{escaped(name)}: must be a value, null, a list of values, or a range with min and max"
             )
         out.append(_condition(names.index(name), values, codec))
-    asked = {c.column for c in out}
-    return [replace(c, before=None) if c.before is not None and c.before.column in asked else c for c in out]
+    asked = {c.column: c for c in out}
+    return [_between_both(c, asked, codec) for c in out]
+
+
+def _between_both(condition: Condition, asked: Mapping[int, Condition], codec: Codec) -> Condition:
+    """Where a time and the one that it is told by are both given, so is the time between them."""
+    column = codec.columns[condition.column]
+    if column.since is None or column.since.base not in asked:
+        return condition
+    values, others = condition.values, asked[column.since.base].values
+    if len(values) != 1 or len(others) != 1 or values.null_count or others.null_count:
+        return replace(condition, before=None)
+    gap = difference(values, others, column.since)
+    if gap[0].as_py() < 0:
+        base = escaped(codec.columns[column.since.base].name)
+        raise ConfigError(f"generate.conditions.{escaped(column.name)}: no train row has it on that side of {base}")
+    given = _given(condition.column, column, encode_column(column, gap), np.ones(1))
+    return replace(condition, before=None, given=given)
 
 
 def _condition(position: int, values: list[Any], codec: Codec) -> Condition:
