@@ -111,6 +111,36 @@ def test_of_a_wide_table_pairs_of_some_columns_are_measured(
     assert METRICS["deep_structure"].compute(wide).value is not None
 
 
+def test_the_shape_of_a_week_is_that_of_pandas(spark: Any) -> None:
+    """Hours of the week of times, days of the week of dates; the twin's times are three hours late."""
+    draw = np.random.default_rng(8)
+
+    def made(n: int, late: int) -> pd.DataFrame:
+        hours = draw.integers(0, 24 * 300, n) // 24 * 24 + draw.integers(8, 17, n) + late
+        at = pd.Timestamp("2022-01-03") + pd.to_timedelta(hours, "h")
+        return pd.DataFrame({"at": at, "on": at.date}).mask(draw.random((n, 2)) < 0.1)
+
+    def spark_frame(held: pd.DataFrame) -> Any:
+        rows = [(None if pd.isna(a) else a.to_pydatetime(), None if pd.isna(b) else b) for a, b in held.values.tolist()]
+        return spark.createDataFrame(rows, "at timestamp, on date")
+
+    real, holdout, twin = made(500, 0), made(200, 0), made(400, 3)
+    frames = [spark_frame(held) for held in (real, twin, holdout)]
+    kinds = {"at": "datetime", "on": "datetime"}
+    found = METRICS["time_shape"].compute(Evidence(frames[0], frames[1], tuple(kinds), kinds, holdout=frames[2]))
+
+    def variation(other: pd.DataFrame, place: Any) -> float:
+        both = [place(t).dropna().value_counts(normalize=True) for t in (real, other)]
+        return float(both[0].subtract(both[1], fill_value=0.0).abs().sum() / 2)
+
+    week = {"at": lambda t: t["at"].dt.dayofweek * 24 + t["at"].dt.hour, "on": lambda t: pd.to_datetime(t["on"]).dt.dayofweek}
+    assert found.detail["each"] == pytest.approx({c: variation(twin, place) for c, place in week.items()}, abs=1e-9)
+    assert found.reference == pytest.approx(np.mean([variation(holdout, place) for place in week.values()]), abs=1e-9)
+    assert found.detail["each"]["at"] > 0.3 > found.reference
+    none = METRICS["time_shape"].compute(Evidence(frames[0], frames[1], ("at",), {"at": "text"}))
+    assert none.value is None and none.reason == "no column is a date or a time"
+
+
 def test_structure_is_scikit_learns(held: Evidence, tables: tuple[pd.DataFrame, ...]) -> None:
     real, _, twin = tables
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, decode_column, encode_column
 from twinlake.models.column import ColumnCodec
 from twinlake.models.relations import restore
-from twinlake.models.times import DAY_US, Phase, Since, difference, moved, period_of, since_of
+from twinlake.models.times import DAY_US, Phase, Since, difference, followed, has_sentinel, moved, period_of, since_of
 
 # weeks 0 and 1 have tokens of their own, weeks 2 to 5 share a cell; days 0 and 2 of a week are single, the others two cells
 WEEKLY = ColumnCodec(
@@ -94,6 +95,35 @@ def test_differences_are_datetimes(first: str) -> None:
         assert moved(base, gaps, since, own.type).equals(own)
     assert difference(batch.column(1), batch.column(0), found[1]).to_pylist() == [n % 50 for n in range(200)]
     assert difference(batch.column(2), batch.column(0), Since(2, 0, -1, 1)).to_pylist() == [n % 9 for n in range(200)]
+
+
+def test_a_column_stays_within_its_ends_and_so_does_what_it_moves() -> None:
+    """The last day that Spark knows is 9999-12-31; a drawn difference must not pass it."""
+    last = (dt.date(9999, 12, 31) - dt.date(1970, 1, 1)).days
+    since = Since(1, 0, 1, 1, least=20, most=last)
+    made = moved(days(last - 3, 5, None, 40), pa.array([10, 2, 3, None], pa.int64()), since, pa.date32())
+    assert made.to_pylist() == [dt.date(9999, 12, 31), dt.date(1970, 1, 21), None, None]
+    assert followed(days(8, 30, 9), days(10, 40, None), days(3, 35, 7), (5, 60)).to_pylist() == days(5, 25, 9).to_pylist()
+
+
+def test_a_folded_column_stays_within_its_ends() -> None:
+    column = replace(WEEKLY, ends=(3, 36))
+    tokens = np.array([[1, 2], [1, 3], [3, 3], [3, 2], [2, 1]], np.uint16).repeat(500, axis=0)
+    made = decode_column(column, tokens, np.random.default_rng(6).random(2_500), np.empty(0, np.uint64), 0, pa.date32())
+    found = made.cast(pa.int32()).to_numpy()
+    assert found.min() == 3 and found.max() == 36 and (found[2_000:] == 9).all()
+    assert column.reach == (3, 36)
+
+
+def test_a_sentinel_is_no_date_to_measure_from() -> None:
+    first = list(range(0, 2_000, 10))
+    never = [n + 3 if n % 100 else 2_932_896 for n in first]  # 9999-12-31: not ended yet
+    some = [n + n % 30 for n in first]
+    assert since_of(pa.record_batch({"a": days(*first), "b": days(*never)}), [0, 1]) == []
+    assert [s.column for s in since_of(pa.record_batch({"a": days(*first), "b": days(*some)}), [0, 1])] == [1]
+    assert not has_sentinel(*np.unique([1, 2, 3, 4, 5, 6, 9_999], return_counts=True))  # one row is an outlier
+    both = np.array([-25_567] * 20 + list(range(18_000, 18_060)) + [2_932_896] * 20)
+    assert has_sentinel(*np.unique(both, return_counts=True))
 
 
 def test_what_is_no_difference_is_told() -> None:

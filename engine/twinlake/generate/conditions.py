@@ -175,8 +175,8 @@ def _between_times(position: int, column: ColumnCodec, by_end: Mapping[str, Any]
     atoms, low, high, _ = column.cells
     from_, upto = np.concatenate([atoms, low]), np.concatenate([atoms, high])
     period = column.period
-    least = int(by_end.get("min", from_.min() * period))
-    most = int(by_end.get("max", upto.max() * period + period - 1))
+    ends = column.ends or (from_.min() * period, upto.max() * period + period - 1)
+    least, most = int(max(by_end.get("min", ends[0]), ends[0])), int(min(by_end.get("max", ends[1]), ends[1]))
     first, last = least // period, most // period
     inner = np.maximum(np.minimum(upto, last - 1) - np.maximum(from_, first + 1) + 1, 0)[:, None].astype(np.float64)
     start, end = column.phase.cells(np.arange(column.phase.size))

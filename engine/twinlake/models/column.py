@@ -28,7 +28,7 @@ class ColumnCodec:
     `domain`: "int" or "float". `scale`: decimal places; `step`: grid of times in domain units. `text`: how numbers are
     written as text (models/written.py). `coarse`: one of at most 16 bins for each value of the first token, for
     pairwise counts. `period`: of a folded column, in domain units; then token A is about whole periods, and token B is the
-    `phase`. `since`: the domain is the difference from another column. `ends`: what a condition leaves of a folded column.
+    `phase`, and `ends` the least and greatest value. `since`: the domain is the difference from another column.
     """
 
     name: str
@@ -86,6 +86,14 @@ class ColumnCodec:
             np.array(self.high, kind),
             np.array(self.bin_start, np.int64),
         )
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The least and the greatest date or time, in days or microseconds."""
+        if self.since is not None:
+            return self.since.least, self.since.most
+        ends = self.ends or (min(self.atoms + self.low), max(self.atoms + self.high))
+        return int(ends[0]) * self.step, int(ends[1]) * self.step
 
     @cached_property
     def value_set(self) -> pa.Array:

@@ -130,8 +130,8 @@ def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], pe
     for one, text in zip(since, fitted[len(columns) :], strict=True):
         own = codecs[one.column]
         if text and own.method == "number":
-            gap = column_from_json(json.loads(text))
-            codecs[one.column] = replace(gap, type=own.type, entity=own.entity, since=one)
+            gap, (least, most) = column_from_json(json.loads(text)), own.reach
+            codecs[one.column] = replace(gap, type=own.type, entity=own.entity, since=replace(one, least=least, most=most))
     return Codec(tuple(codecs), pq.read_schema(files[0]))
 
 

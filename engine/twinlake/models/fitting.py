@@ -115,10 +115,12 @@ def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] |
     keep = np.isfinite(values) if domain == "float" else np.ones(len(values), bool)
     values, weights = _grouped(values[keep], weights[keep])
     cells, period, phase = cells_of(values, weights, people), 0, None
+    ends: tuple[int, ...] = ()
     if day := _day(stats, step, written):
         width = float(np.median(cells.high - cells.low + 1)) if len(cells.low) else 1.0
         period = period_of(values, weights, day, width)
     if period:
+        ends = int(min([*cells.atoms, *cells.low])), int(max([*cells.atoms, *cells.high]))
         inside = cells_of(*_grouped(values % period, weights), people)
         phase = Phase(*(tuple(map(int, ends)) for ends in (inside.atoms, inside.low, inside.high)))
         cells = cells_of(*_grouped(values // period, weights), people, MAX_SINGLE_BINS)
@@ -142,6 +144,7 @@ def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] |
         text=written[0] if written else "",
         period=period,
         phase=phase,
+        ends=ends,
     )
     share = 1.0 if not stats.uncounted else stats.share
     masses = np.concatenate([cells.atom_rows, cells.bin_rows]) / share

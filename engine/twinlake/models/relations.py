@@ -146,7 +146,8 @@ def restore(codec: Codec, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Fr
             known, follows = gaps.is_valid().to_numpy(zero_copy_only=False), free.get(at, every)
             later = moved(batch.column(since.base), gaps, since, codec.schema.field(at).type)
             batch = _put(codec, batch, at, later, follows & known, changed)
-            along = followed(batch.column(since.base), drawn.column(at), batch.column(at))
+            ends = codec.columns[since.base].reach
+            along = followed(batch.column(since.base), drawn.column(at), batch.column(at), ends)
             batch = _put(codec, batch, since.base, along, ~follows & known & free.get(since.base, every), changed)
     orders = [r.columns for r in codec.relations if r.kind == "order"]
     for relation in codec.relations:

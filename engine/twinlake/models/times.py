@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ DAY_US = 86_400_000_000
 STEPS_US = (DAY_US, 3_600_000_000, 60_000_000, 1_000_000, 1_000)
 SHAPE = 0.02
 LEAST_ROWS = 100
+MANY = 0.02
 TIGHTER = 0.5
 
 
@@ -55,13 +57,14 @@ class Phase:
 
 
 def period_of(values: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], day: int, width: float) -> int:
-    """The period that times should be folded by, in their units: a week, a day, or 0 for none.
+    """The period that times should be folded by, in their units: a week, a day, or 0 for none. One single value of many rows,
+    or a sentinel, must come back exactly, so then there is none.
 
     `day`: units of a day; `width`: of the cells that an unfolded codec would have. The gain of a phase is its negentropy in
     nats a row (uniform: 0), less what so many rows show by chance (Miller, "Note on the bias of information estimates", 1955).
     """
     grain = max(1, day // 24)
-    if width <= grain:
+    if width <= grain or weights.max() >= MANY * weights.sum() or has_sentinel(values, weights):
         return 0
 
     def shape(period: int) -> float:
@@ -81,19 +84,22 @@ def period_of(values: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], d
 @dataclass(frozen=True)
 class Since:
     """Column `column` is `base` plus (`sign` 1) or less (-1) a difference of 0 or more, in `unit`s of microseconds, or of days
-    where it holds dates."""
+    where it holds dates; and no less than `least` and no more than `most` (microseconds or days)."""
 
     column: int
     base: int
     sign: int
     unit: int
+    least: int = -(2**62)
+    most: int = 2**62
 
 
 def since_of(batch: pa.RecordBatch, allowed: Sequence[int]) -> list[Since]:
     """Which of the `allowed` date and time columns of these rows are better told by the time since another one.
 
     A difference must never be negative, be known wherever the column is, and spread less than half as far as the column
-    (between quartiles). A date follows a time; of two columns of one type the later follows the earlier.
+    (between quartiles); and neither column may have a sentinel, which stands for no date at all. A date follows a time; of
+    two columns of one type the later follows the earlier, so no circle arises.
     """
     times = [i for i in allowed if pa.types.is_date(batch.column(i).type) or pa.types.is_timestamp(batch.column(i).type)]
     found: list[Since] = []
@@ -120,11 +126,27 @@ def _told(batch: pa.RecordBatch, column: int, base: int, sign: int) -> tuple[flo
     known = gaps.drop_null().to_numpy()
     if len(known) < LEAST_ROWS or known.min() < 0 or known.max() == 0:
         return None
-    spread = _spread(whole(own.drop_null()).to_numpy())
+    values = whole(own.drop_null()).to_numpy()
+    spread = _spread(values)
     if not _spread(known) < TIGHTER * spread:
+        return None
+    if any(has_sentinel(*np.unique(v, return_counts=True)) for v in (values, whole(other.drop_null()).to_numpy())):
         return None
     unit = 1 if pa.types.is_date(own.type) else next((s for s in STEPS_US if not (known % s).any()), 1)
     return _spread(known) / spread, Since(column, base, sign, unit)
+
+
+def has_sentinel(values: npt.NDArray[Any], rows: npt.NDArray[Any]) -> bool:
+    """Whether an end of the sorted distinct `values` is held by many `rows` (0.5%, at least five) and lies apart: farther from
+    the next value than the middle half of those between both ends spreads."""
+    if len(values) < 4:
+        return True
+    share = np.cumsum(rows[1:-1]) / rows[1:-1].sum()
+    low, high = values[1:-1][np.searchsorted(share, [0.25, 0.75])]
+    for end, gap in ((0, values[1] - values[0]), (-1, values[-1] - values[-2])):
+        if rows[end] >= max(5, 0.005 * rows.sum()) and gap > high - low:
+            return True
+    return False
 
 
 def _spread(values: npt.NDArray[np.int64]) -> float:
@@ -142,17 +164,19 @@ def difference(own: pa.Array, base: pa.Array, since: Since) -> pa.Array:
 
 
 def moved(base: pa.Array, gaps: pa.Array, since: Since, kind: pa.DataType) -> pa.Array:
-    """The inverse: values of type `kind` that are `gaps` away from `base`; null where either is."""
+    """The inverse: values of type `kind` that are `gaps` away from `base`, within the ends of the column (which lie on that
+    side of the base's); null where either is."""
     steps = pc.multiply(gaps, pa.scalar(since.sign * since.unit, pa.int64()))
-    found = pc.add(_in_units_of(base, kind), steps)
+    found = _within(pc.add(_in_units_of(base, kind), steps), since.least, since.most)
     return _of_type(found, kind)
 
 
-def followed(base: pa.Array, before: pa.Array, after: pa.Array) -> pa.Array:
-    """`base` moved as far as a column that was told by it moved from `before` to `after`; as it is where one is null."""
+def followed(base: pa.Array, before: pa.Array, after: pa.Array, ends: tuple[int, int]) -> pa.Array:
+    """`base` moved as far as a column that was told by it moved from `before` to `after`, but not beyond its `ends`; as it is
+    where one is null."""
     step = DAY_US if pa.types.is_date(after.type) and not pa.types.is_date(base.type) else 1
     by = pc.multiply(pc.subtract(whole(after), whole(before)), pa.scalar(step, pa.int64()))
-    found = pc.add(whole(base), pc.fill_null(by, 0))
+    found = _within(pc.add(whole(base), pc.fill_null(by, 0)), *ends)
     return _of_type(found, base.type)
 
 
@@ -192,6 +216,10 @@ def whole(array: pa.Array) -> pa.Array:
     if pa.types.is_date(array.type):
         return array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
     return array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
+
+
+def _within(array: pa.Array, least: int, most: int) -> pa.Array:
+    return pc.min_element_wise(pc.max_element_wise(array, least, skip_nulls=False), most, skip_nulls=False)
 
 
 def _of_type(array: pa.Array, kind: pa.DataType) -> pa.Array:
