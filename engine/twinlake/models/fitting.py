@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from twinlake.models.cells import MAX_ATOMS, MAX_SINGLE_BINS, cells_of, heavy
 from twinlake.models.column import BLOCK, STATES, ColumnCodec
-from twinlake.models.times import DAY_US, Phase, period_of
+from twinlake.models.times import DAY_US, STEPS_US, Phase, period_of
 from twinlake.models.written import BEYOND, CLOCKS, TIME_FORMATS, is_canonical, whole_time
 from twinlake.profile.kinds import decimals_of
 from twinlake.profile.statistics import ColumnStatistics
@@ -193,7 +193,7 @@ def _domain(stats: ColumnStatistics, texts: list[str], written: tuple[str, int] 
         return (
             "int",
             0,
-            next((s for s in (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000) if not np.any(micros % s)), 1),
+            next((s for s in STEPS_US if not np.any(micros % s)), 1),
         )
     return "int", 0, 1
 

@@ -127,13 +127,13 @@ def _told(batch: pa.RecordBatch, column: int, base: int, sign: int) -> tuple[flo
     if len(known) < LEAST_ROWS or known.min() < 0 or known.max() == 0:
         return None
     values = whole(own.drop_null()).to_numpy()
-    spread = _spread(values)
-    if not _spread(known) < TIGHTER * spread:
+    spread, gap_spread = _spread(values), _spread(known)
+    if not gap_spread < TIGHTER * spread:
         return None
     if any(has_sentinel(*np.unique(v, return_counts=True)) for v in (values, whole(other.drop_null()).to_numpy())):
         return None
     unit = 1 if pa.types.is_date(own.type) else next((s for s in STEPS_US if not (known % s).any()), 1)
-    return _spread(known) / spread, Since(column, base, sign, unit)
+    return gap_spread / spread, Since(column, base, sign, unit)
 
 
 def has_sentinel(values: npt.NDArray[Any], rows: npt.NDArray[Any]) -> bool:
