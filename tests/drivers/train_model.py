@@ -8,7 +8,7 @@ from pathlib import Path
 from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.models.codec import Codec
 from twinlake.profile.counts import TokenCounts
-from twinlake.train.fit import fit_tabular
+from twinlake.train.fit_tabular import fit_tabular
 
 
 def main(folder: Path, epochs: str) -> None:

@@ -73,7 +73,7 @@ def write_table(folder: Path, rows: int) -> Path:
 def fit(folder: Path, workers: int = 2, epochs: float = EPOCHS, earlier: Path | None = None, **train: Any) -> dict[str, Any]:
     from twinlake.models.codec import Codec
     from twinlake.profile.counts import TokenCounts
-    from twinlake.train.fit import fit_tabular
+    from twinlake.train.fit_tabular import fit_tabular
 
     codec = Codec.from_json((folder / "codec.json").read_text())
     counts = TokenCounts.load(folder / "counts.npz")
@@ -193,14 +193,14 @@ def test_other_settings_do_not_resume_the_old_training(calm: tuple[Path, dict[st
 def test_a_loss_that_is_no_number_stops_at_once(fresh: Path) -> None:
     from twinlake.models.codec import Codec
     from twinlake.profile.counts import TokenCounts
-    from twinlake.train import fit as module
+    from twinlake.train import fit_tabular as module
 
     codec = Codec.from_json((fresh / "codec.json").read_text())
     settings = TrainConfig(workers=2, epochs=2.0)
     counts = TokenCounts.load(fresh / "counts.npz")
     plan = module._plan(codec, counts, fresh / "shards", fresh / "work", ModelConfig(size="m"), settings, 3)
     with pytest.raises(ModelError, match=r"not a number at step \d+"):
-        module._run(replace(plan, rate=1e30), fresh / "work", settings, Silent(), False)
+        module.run_training(replace(plan, rate=1e30), fresh / "work", settings, Silent(), False)
     assert not (fresh / "model").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from twinlake.models.tabular import settings_for
 from twinlake.train.data import Schedule
-from twinlake.train.worker import choose_settings
+from twinlake.train.tabular import choose_settings
 
 FIRST: dict[str, Any] = {"blocks": 0, "decay": 2.0}
 

@@ -99,10 +99,35 @@ class ClassifyConfig(Section):
     python_detectors: list[str] = Field([], description="Names of detectors given to run(detectors=...), which sets this.")
 
 
+class LanguageConfig(Section):
+    """Of the language family, and of the texts of the tabular one."""
+
+    core: Literal["lstm", "transformer"] = Field("lstm", description="Network: lstm, or a small transformer.")
+    rnn_units: Annotated[Count, Field(ge=8)] | Literal["auto"] = Field("auto", description="Width of the LSTM.")
+    layers: Annotated[Count, Field(ge=1)] | Literal["auto"] = Field("auto", description="Layers of the network.")
+    embedding_dim: Annotated[Count, Field(ge=32, multiple_of=32)] | Literal["auto"] = Field(
+        "auto", description="Width of embeddings (and of the transformer): a multiple of 32."
+    )
+    dropout_rate: Share = Field(0.1, ge=0.0, lt=1.0, description="Dropout, the same for all steps of a row.")
+    vocab_size: Annotated[Count, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="Pieces of the SentencePiece model; 0: characters."
+    )
+    learning_rate: Annotated[Share, Field(gt=0)] | Literal["auto"] = Field("auto", description="Highest learning rate.")
+    batch_size: Annotated[Count, Field(ge=1)] | Literal["auto"] = Field("auto", description="Rows of a training step.")
+    max_pieces: Count = Field(256, ge=1, le=4_096, description="Pieces of a text at most; longer ones are cut.")
+
+    def script(self) -> tuple[int | str, int]:
+        """What decides how texts are told, before any training."""
+        return self.vocab_size, self.max_pieces
+
+
 class ModelConfig(Section):
     """The generative model."""
 
-    family: str = Field("tabular", description="Model family: tabular.")
+    family: Literal["tabular", "language"] = Field(
+        "tabular", description="tabular: fast, for any table; language: rows written token by token, free text above all."
+    )
+    language: LanguageConfig = LanguageConfig()
     size: Literal["auto", "s", "m", "l"] = Field("auto", description="Width of the network; auto follows the data.")
     start_from: str | None = Field(None, description="Model folder, or run, to go on from: weights of columns that agree.")
 

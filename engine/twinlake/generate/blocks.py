@@ -20,14 +20,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from twinlake.core.seeds import derive, generator, mix, uniform
-from twinlake.generate.steering import Group, Steering, read_steering
+from twinlake.generate.steering import Group, Steering, read_steering, words_of
 from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import Tokens
 from twinlake.models.encode import TokenCounter
 from twinlake.models.folded import ONEDNN
-from twinlake.models.relations import Free, restore
-from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style, TabularSampler
-from twinlake.models.store import load_model
+from twinlake.models.relations import Free, restore, with_determined
+from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style
+from twinlake.models.store import LoadedModel, load_model
+from twinlake.models.writing import Allowed
 from twinlake.tables.parts import attempt_name, write_part
 
 UInt64 = npt.NDArray[np.uint64]
@@ -79,7 +80,7 @@ def kernel_id() -> str:
 
 def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
     """Draws, writes and counts one part; yields its manifest row."""
-    codec, _, _ = load_model(job.model, job.digest)
+    codec = load_model(job.model, job.digest).codec
     size = blocks_per_part(job.rows)
     blocks = range(number * size, min((number + 1) * size, block_count(job.rows)))
     everything, first = TokenCounter(codec), TokenCounter(codec)
@@ -116,11 +117,11 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Maker:
-    """A job with its model: draws and decodes rows."""
+    """A job with its model: draws and decodes rows. `codec`: that by which the model draws, conditions included."""
 
     job: Job
+    model: LoadedModel
     codec: Codec
-    sampler: TabularSampler | None
     steering: Steering
 
     @classmethod
@@ -129,20 +130,24 @@ class Maker:
         import torch
 
         torch.set_num_threads(1)
-        codec, _, sampler = load_model(job.model, job.digest)
-        return cls(job, codec, sampler, read_steering(job.conditions, job.groups, job.seed, codec))
+        model = load_model(job.model, job.digest)
+        return cls(job, model, model.told, read_steering(job.conditions, job.groups, job.seed, model.told))
 
     @cached_property
     def givens(self) -> list[Given]:
         """What the sampler has to know of the conditions."""
         return self.steering.givens
 
+    @property
+    def numbers(self) -> int:
+        """Uniform numbers of a row's tokens."""
+        writer = self.model.writer
+        return writer.numbers if writer is not None and self.model.writes_rows else len(self.codec.sizes)
+
     def block(self, number: int) -> tuple[Tokens, Floats]:
         """First attempts of a block's rows: tokens [4096, S], and numbers that place values in cells [4096, columns]."""
         cells = generator(derive(self.job.seed, "decode"), number, 0).random((BLOCK_ROWS, len(self.codec.columns)))
-        drawn = generator(derive(self.job.seed, "tokens"), number, 0).random(
-            (len(self.codec.sizes), BLOCK_ROWS), dtype=np.float32
-        )
+        drawn = generator(derive(self.job.seed, "tokens"), number, 0).random((self.numbers, BLOCK_ROWS), dtype=np.float32)
         return self._tokens(drawn, _ids(number * BLOCK_ROWS, BLOCK_ROWS)), cells
 
     def rows(
@@ -150,9 +155,9 @@ class Maker:
     ) -> tuple[Tokens, Floats]:
         """The same of any rows: the given attempt of each."""
         numbers = mix(mix(row_ids, derive(self.job.seed, "row")) + attempts.astype(np.uint64), derive(self.job.seed, "attempt"))
-        tokens, columns = len(self.codec.sizes), len(self.codec.columns)
-        drawn = np.empty((tokens, len(row_ids)), np.float32)
-        for token in range(tokens):
+        columns = len(self.codec.columns)
+        drawn = np.empty((self.numbers, len(row_ids)), np.float32)
+        for token in range(self.numbers):
             drawn[token] = uniform(numbers, derive(self.job.seed, "tokens", token))
         cells = np.empty((len(row_ids), columns))
         for column in range(columns):
@@ -160,12 +165,35 @@ class Maker:
         return self._tokens(drawn, row_ids, known, given), cells
 
     def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> tuple[Tokens, pa.RecordBatch]:
-        """The rows, with the very values that conditions ask for and the relations that the train rows keep; and their
-        tokens, which are others where a relation changed a cell."""
-        drawn = self.codec.decode(tokens, cells, row_ids, self.job.seed)
+        """The rows, with the very values that conditions ask for and the relations that the train rows keep; and the tokens
+        by which they are counted."""
+        drawn = self._decoded(tokens, cells, row_ids)
         batch = self.steering.apply(drawn, tokens, cells, row_ids, self.codec)
         fixed = dict.fromkeys(self.steering.columns, np.zeros(len(tokens), np.bool_))
-        return self.related(tokens, drawn, batch, fixed)
+        tokens, batch = self.related(tokens, drawn, batch, fixed)
+        if self.model.writes_rows:
+            return self.model.codec.encode(batch), batch
+        return tokens, self._with_texts(tokens, cells, batch)
+
+    def _decoded(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> pa.RecordBatch:
+        if self.model.script is not None and self.model.writes_rows:
+            return self.model.script.decode(tokens, cells, row_ids, self.job.seed)
+        return self.codec.decode(tokens, cells, row_ids, self.job.seed)
+
+    def _with_texts(self, tokens: Tokens, cells: Floats, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`batch` with texts written given the rest of each row. A text follows from the number of its cell."""
+        script, writer = self.model.script, self.model.writer
+        if script is None or writer is None:
+            return batch
+        bits = np.ascontiguousarray(cells[:, script.texts[0].column]).view(np.uint64)
+        drawn = np.zeros((writer.numbers, len(tokens)), np.float32)
+        for place in range(script.layout.closed, writer.numbers):
+            drawn[place] = uniform(bits, derive(self.job.seed, "texts", place))
+        written = writer.draw_rows(drawn, None, Known(tokens, np.ones(tokens.shape, np.bool_)), self.job.style)
+        fixed = set(self.steering.columns)
+        texts = script.with_texts(batch, written)
+        kept = [batch.column(c) if c in fixed else texts.column(c) for c in range(batch.num_columns)]
+        return pa.RecordBatch.from_arrays(kept, schema=batch.schema)
 
     def related(
         self, tokens: Tokens, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Free
@@ -184,10 +212,19 @@ class Maker:
     def _tokens(
         self, drawn: npt.NDArray[np.float32], row_ids: UInt64, known: Known | None = None, given: tuple[Given, ...] = ()
     ) -> Tokens:
-        if self.sampler is None:
+        groups, style = self.steering.groups_of(row_ids), self.job.style
+        if self.model.writer is not None and self.model.writes_rows:
+            allowed = {at: Allowed(words, groups) for at, words in self.steering.allowed.items()}
+            allowed |= {g.column: Allowed([words_of(g)]) for g in given}
+            written = self.model.writer.draw_rows(drawn, allowed, known, style)
+            return with_determined(self.codec, written, {*allowed, *_columns_of(self.codec, known)})
+        if self.model.sampler is None:
             return np.zeros((len(row_ids), 0), np.uint16)
-        groups = self.steering.groups_of(row_ids)
-        return self.sampler.draw_rows(drawn, [*self.givens, *given], groups, known, self.job.style)
+        return self.model.sampler.draw_rows(drawn, [*self.givens, *given], groups, known, style)
+
+
+def _columns_of(codec: Codec, known: Known | None) -> list[int]:
+    return [] if known is None else [c for c, slots in enumerate(codec.slots) if slots and known.mask[:, slots[0]].any()]
 
 
 def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBatch]]:

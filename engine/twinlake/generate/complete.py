@@ -23,6 +23,7 @@ from twinlake.core.seeds import derive
 from twinlake.generate.blocks import Job, Maker
 from twinlake.models.codec import encode_column
 from twinlake.models.column import ColumnCodec
+from twinlake.models.digits import legal_cells
 from twinlake.models.sampler import BLOCK_ROWS, Given, Known
 from twinlake.models.store import check_model
 from twinlake.models.times import difference
@@ -178,6 +179,11 @@ def _without_null(column: ColumnCodec, position: int) -> Given | None:
         allowed[column.sizes[0] - 2] = 0.0
     elif column.method == "number":
         allowed[column.states.index("null")] = 0.0
+    elif column.method == "digits":
+        others = [
+            2 + i for i, state in enumerate((*column.states, *column.texts)) if state != "null" or i >= len(column.states)
+        ]
+        return Given(position, allowed, None, legal_cells(column, others=others))
     else:
         allowed[1] = 0.0
     return Given(position, allowed)

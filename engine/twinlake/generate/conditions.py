@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
+from twinlake.models.automaton import Automaton, of_words
 from twinlake.models.codec import Codec, decode_column, encode_column
-from twinlake.models.column import BLOCK, ColumnCodec, Tokens
+from twinlake.models.column import ColumnCodec, Tokens
+from twinlake.models.digits import legal_cells
 from twinlake.models.numbers import to_domain
 from twinlake.models.sampler import Given
 from twinlake.models.times import Span, base_range, difference, whole
@@ -114,7 +116,7 @@ def _condition(position: int, values: list[Any], codec: Codec) -> Condition:
         days = pc.min_max(whole(array)).as_py()
         return _after(position, codec, days, array)
     tokens = encode_column(column, array)
-    if column.method in ("category", "number"):
+    if column.method in ("category", "number", "digits"):
         _check_known(where, column, array, tokens, kind)
     return Condition(position, array, tokens, _given(position, column, tokens, np.ones(len(tokens))))
 
@@ -124,7 +126,7 @@ def _range(position: int, wanted: dict[str, Any], codec: Codec) -> Condition:
     where = f"generate.conditions.{escaped(column.name)}"
     if not wanted or set(wanted) - {"min", "max"} or None in wanted.values():
         raise ConfigError(f"{where}: a range has min, max or both, got {', '.join(map(escaped, map(str, wanted))) or 'none'}")
-    if column.method != "number":
+    if column.method not in ("number", "digits"):
         raise ConfigError(f"{where}: a range needs a modelled number, date or time; this column is made as {column.method}")
     array = _typed(where, list(wanted.values()), column, kind)
     if column.since is not None:
@@ -142,6 +144,8 @@ def _between(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> t
     """What may be drawn of a number between `min` and `max` (domain units), and its codec cut to that; None: nothing."""
     if column.phase is not None:
         return _between_times(position, column, by_end)
+    if column.method == "digits":
+        return _between_digits(position, column, by_end)
     atoms, low, high, bin_start = column.cells
     edges = np.concatenate([atoms, low, high])
     least, most = by_end.get("min", edges.min()), by_end.get("max", edges.max())
@@ -167,6 +171,23 @@ def _between(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> t
         high=tuple(np.where(kept, top, high).tolist()),
     )
     return given, cut
+
+
+def _between_digits(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> tuple[Given, ColumnCodec] | None:
+    """The same of a column told digit by digit."""
+    atoms, low, high, _ = column.cells
+    least, most = (int(by_end.get(end, far)) for end, far in (("min", min([*low, *atoms])), ("max", max([*high, *atoms]))))
+    words = legal_cells(column, [(least, most)], others=())
+    if words is None:
+        return None
+    inner = tuple(int(a) for a in atoms if least <= a <= most)
+    ends = max(int(low[0]), least), min(int(high[0]), most)
+    low_, high_ = ends if ends[0] <= ends[1] else (inner[0], inner[0])
+    return _in_words(position, column, words), replace(column, atoms=inner, low=(low_,), high=(high_,))
+
+
+def _in_words(position: int, column: ColumnCodec, words: Automaton) -> Given:
+    return Given(position, (words.next[words.start, : column.sizes[0]] >= 0).astype(np.float64), None, words)
 
 
 def _between_times(position: int, column: ColumnCodec, by_end: Mapping[str, Any]) -> tuple[Given, ColumnCodec] | None:
@@ -199,20 +220,23 @@ def _after(position: int, codec: Codec, by_end: Mapping[str, int], values: pa.Ar
     assert column.since is not None
     known = np.ones(column.sizes[0])
     if "null" in column.states:
-        known[column.states.index("null")] = 0.0
+        known[column.states.index("null") + 2 * (column.method == "digits")] = 0.0
     atoms, low, high, _ = column.cells
     gaps = np.concatenate([atoms, low, high])
     base = codec.columns[column.since.base]
     before = None
-    if base.method == "number" and base.since is None:
+    if base.method in ("number", "digits") and base.since is None:
         is_date = pa.types.is_date(codec.schema.field(column.since.base).type)
         reach = base_range(by_end, (int(gaps.min()), int(gaps.max())), column.since, pa.types.is_date(kind), is_date)
         found = _between(column.since.base, base, {name: end // base.step for name, end in reach.items()})
         before = found[0] if found is not None else None
+    words = None
+    if column.method == "digits":
+        words = legal_cells(column, others=[2 + i for i, state in enumerate(column.states) if state != "null"])
     width = int(gaps.max() - gaps.min()) * column.since.unit
     span = Span(by_end.get("min"), by_end.get("max"), width) if values is None else None
     held = pa.nulls(0, kind) if values is None else values
-    return Condition(position, held, None, Given(position, known), None, before, span)
+    return Condition(position, held, None, Given(position, known, None, words), None, before, span)
 
 
 def _room(column: ColumnCodec, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -225,24 +249,15 @@ def _room(column: ColumnCodec, low: npt.NDArray[Any], high: npt.NDArray[Any]) ->
 
 def _given(position: int, column: ColumnCodec, tokens: Tokens, shares: npt.NDArray[np.float64]) -> Given:
     """The shares of the tokens that are left: a first token counts by the mean of the cells (or members) behind it."""
+    if column.method == "digits":
+        return _in_words(position, column, of_words(tokens, max(column.sizes)))
     first = np.zeros(column.sizes[0])
     if len(column.sizes) == 1:
         first[tokens[:, 0]] = shares
         return Given(position, first)
     second = np.zeros(column.sizes)
     second[tokens[:, 0], tokens[:, 1]] = shares
-    return Given(position, second.sum(axis=1) / _behind(column), second)
-
-
-def _behind(column: ColumnCodec) -> npt.NDArray[np.int64]:
-    """How many values of the second token each value of the first one has; [V0]."""
-    out = np.ones(column.sizes[0], np.int64)
-    if column.method == "category":
-        blocks = -(-len(column.values) // BLOCK)
-        out[:blocks] = np.minimum(BLOCK, len(column.values) - BLOCK * np.arange(blocks))
-    else:
-        out[-1 - len(column.bin_start) : -1] = np.diff([*column.bin_start, len(column.low)])
-    return out
+    return Given(position, second.sum(axis=1) / column.behind, second)
 
 
 def _typed(where: str, values: list[Any], column: ColumnCodec, kind: pa.DataType) -> pa.Array:
@@ -272,6 +287,9 @@ def _check_known(where: str, column: ColumnCodec, array: pa.Array, tokens: Token
             if known
             else f"{where}: a value is unknown to the model"
         )
+    told = decode_column(column, tokens, np.zeros(len(tokens)), np.zeros(len(tokens), np.uint64), 0, kind)
+    if column.method == "digits" and column.since is None and not told.equals(array):
+        raise ConfigError(f"{where}: a value lies outside the range that the model has learned")
     atoms, low, high, _ = column.cells
     if column.method == "number" and len(low):
         values, numbers = to_domain(column, array)

@@ -149,7 +149,7 @@ def _settle(
     """Draws rows again until none breaks a rule; returns by rule how many rows were found to break it."""
     from pyspark.sql import functions as F
 
-    schema = spark_schema(load_model(job.model, job.digest)[0].schema.metadata)
+    schema = spark_schema(load_model(job.model, job.digest).codec.schema.metadata)
     real = spark.read.schema(schema).parquet(*part_files(train)) if train is not None else None
     check_rules(rules, spark.createDataFrame([], schema))
     folder, total = _redraws(staging), dict.fromkeys((r.text for r in rules), 0)

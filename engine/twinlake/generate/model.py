@@ -41,12 +41,12 @@ class Model:
     @property
     def facts(self) -> dict[str, Any]:
         """The content of model.json: settings, training history, column order."""
-        return load_model(str(self.path), self.digest)[1]
+        return load_model(str(self.path), self.digest).facts
 
     @property
     def columns(self) -> list[str]:
         """Names of the generated columns."""
-        return [c.name for c in load_model(str(self.path), self.digest)[0].columns]
+        return [c.name for c in load_model(str(self.path), self.digest).codec.columns]
 
     def generate(
         self,
@@ -84,7 +84,7 @@ class Model:
         rows = sum(group.rows for group in groups) if groups else rows
         if rows is None or rows < 0:
             raise ConfigError(f"rows must be 0 or more, got {rows}")
-        codec, _, _ = load_model(str(self.path), self.digest)
+        codec = load_model(str(self.path), self.digest).told
         read_steering(conditions or {}, groups, seed, codec)
         blocks = block_count(rows)
         job = Job(str(self.path), self.digest, rows, seed, dict(conditions or {}), groups, style)

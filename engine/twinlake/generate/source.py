@@ -93,7 +93,7 @@ class TwinReader(DataSourceReader):
 
 
 def _codec_of(job: Job) -> Any:
-    return load_model(job.model, job.digest)[0]
+    return load_model(job.model, job.digest).told
 
 
 def _whole(given: Mapping[str, str], name: str, default: int | None) -> int:

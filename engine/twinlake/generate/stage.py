@@ -46,14 +46,15 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     """
     wanted, state = config.generate, folder.state()
     digest = check_model(folder.model)
-    codec, _, _ = load_model(str(folder.model), digest)
+    model = load_model(str(folder.model), digest)
+    codec = model.told
     seed = derive(config.run.seed, "generate")
     groups = _groups(spark, folder, config, progress)
     rows = sum(g.rows for g in groups) or (state["source_rows"] if wanted.rows == "source" else wanted.rows)
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p)
     job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
-    rules = read_rules(wanted.rules, [c.name for c in codec.columns if c.coarse] if wanted.replace_copies else ())
+    rules = read_rules(wanted.rules, [c.name for c in model.codec.columns if c.coarse] if wanted.replace_copies else ())
     facts = write_rows(
         spark,
         job,

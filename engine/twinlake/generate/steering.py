@@ -18,6 +18,7 @@ import pyarrow as pa
 from twinlake.core.errors import ConfigError, escaped
 from twinlake.core.seeds import derive, permute
 from twinlake.generate.conditions import Condition, read_conditions
+from twinlake.models.automaton import Automaton, of_sets
 from twinlake.models.codec import Codec
 from twinlake.models.column import Tokens
 from twinlake.models.sampler import Given
@@ -49,6 +50,13 @@ class Steering:
         before = {given.column: given for given in single if given is not None}
         return [*own, *before.values()]
 
+    @property
+    def allowed(self) -> dict[int, list[Automaton]]:
+        """The same for a model that writes: the cells that each group of rows may hold, by column."""
+        before = {g.column: [words_of(g)] for given in self.columns.values() if len(given) == 1 and (g := given[0].before)}
+        own = {at: [words_of(c.given) for c in given if c.given is not None] for at, given in self.columns.items()}
+        return before | {at: words for at, words in own.items() if words}
+
     def groups_of(self, row_ids: UInt64) -> npt.NDArray[np.int64] | None:
         """The group of each row, int64 [rows]; None where there are no groups."""
         if not len(self.ends):
@@ -77,6 +85,11 @@ class Steering:
                 fixed = pa.concat_arrays(pieces).take(pa.array(np.argsort(order, kind="stable")))
             batch = batch.set_column(at, codec.schema.field(at), fixed)
         return batch
+
+
+def words_of(given: Given) -> Automaton:
+    """The cells that a condition leaves."""
+    return given.words or of_sets(given.first > 0, None if given.second is None else given.second > 0)
 
 
 def read_steering(conditions: Mapping[str, Any], groups: Sequence[Group], seed: int, codec: Codec) -> Steering:

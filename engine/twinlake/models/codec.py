@@ -7,6 +7,8 @@ A `ColumnCodec` is plain data (JSON), fitted by models/fitting.py. Methods:
   where there are more cells, a sub-bin. A cell [low, high] is decoded uniformly on the column's own grid less atoms (integers,
   decimals, whole seconds), so every type comes back exactly. Dates, timestamps and numbers or dates written as text
   are numbers too; they may be folded by a period or told by the time since another column (models/times.py);
+- digits: a number, date or time digit by digit (models/digits.py), for models that write;
+- text: nothing here; its pieces are told by models/script.py;
 - constant and null: no token, the value is written;
 - surrogate, key, format: regenerated from the row id (models/regenerate.py); one token tells null from present if nulls
   occur.
@@ -29,6 +31,7 @@ import pyarrow.compute as pc
 
 from twinlake.core.errors import ModelError
 from twinlake.models.column import BLOCK, ColumnCodec, Tokens, column_from_json
+from twinlake.models.digits import decode_digits, encode_digits
 from twinlake.models.numbers import decode_number, encode_number
 from twinlake.models.people import keys_for
 from twinlake.models.regenerate import regenerate
@@ -147,6 +150,8 @@ def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:
         return _encode_category(column, array)
     if column.method == "number":
         return encode_number(column, array)
+    if column.method == "digits":
+        return encode_digits(column, array)
     return np.asarray(array.is_null().to_numpy(zero_copy_only=False), np.uint16)[:, None]
 
 
@@ -158,7 +163,9 @@ def decode_column(
         return _decode_category(column, tokens, kind)
     if column.method == "number":
         return decode_number(column, tokens, uniform, kind)
-    if column.method == "null":
+    if column.method == "digits":
+        return decode_digits(column, tokens, kind)
+    if column.method in ("null", "text"):
         return pa.nulls(len(tokens), kind)
     if column.method == "constant":
         return pa.repeat(from_text(pa.array(column.values, pa.string()), kind)[0], len(tokens))

@@ -29,6 +29,7 @@ class ColumnCodec:
     written as text (models/written.py). `coarse`: one of at most 16 bins for each value of the first token, for
     pairwise counts. `period`: of a folded column, in domain units; then token A is about whole periods, and token B is the
     `phase`, and `ends` the least and greatest value. `since`: the domain is the difference from another column.
+    `width`: how many digits tell a number; `day`: domain units of a day, where the digits are those of a date.
     """
 
     name: str
@@ -52,6 +53,8 @@ class ColumnCodec:
     phase: Phase | None = None
     since: Since | None = None
     ends: tuple[int, ...] = ()
+    width: int = 0
+    day: int = 0
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -66,13 +69,15 @@ class ColumnCodec:
                 return (first, self.phase.size)
             widest = int(np.diff([*self.bin_start, len(self.low)]).max()) if self.bin_start else 1
             return (first, widest) if widest > 1 else (first,)
+        if self.method == "digits":
+            return (2 + len(self.states) + len(self.texts) + 1, *[10] * self.width)
         return (2,) if "null" in self.states and self.method in ("surrogate", "key", "format") else ()
 
     @cached_property
     def drawable(self) -> npt.NDArray[np.bool_]:
         """Which values of the first token may be drawn: all but the rare one."""
         mask = np.ones(self.sizes[0] if self.sizes else 0, dtype=bool)
-        if self.method in ("category", "number") and mask[:-1].any():
+        if self.method in ("category", "number", "digits") and mask[:-1].any():
             mask[-1] = False
         return mask
 
@@ -86,6 +91,19 @@ class ColumnCodec:
             np.array(self.high, kind),
             np.array(self.bin_start, np.int64),
         )
+
+    @cached_property
+    def behind(self) -> npt.NDArray[np.int64]:
+        """How many values of the second token each value of the first one has; [V0]."""
+        out = np.ones(self.sizes[0], np.int64)
+        if self.method == "category":
+            blocks = -(-len(self.values) // BLOCK)
+            out[:blocks] = np.minimum(BLOCK, len(self.values) - BLOCK * np.arange(blocks))
+        elif self.phase is not None:
+            out[len(self.states) + len(self.texts) : -1] = self.phase.size
+        else:
+            out[-1 - len(self.bin_start) : -1] = np.diff([*self.bin_start, len(self.low)])
+        return out
 
     @property
     def reach(self) -> tuple[int, int]:

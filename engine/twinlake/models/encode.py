@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from twinlake.core.config import Config
+from twinlake.core.config import Config, ModelConfig
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, Relation
@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for annotations alone: tasks import this module, and the tr
 SAMPLE = 200_000
 VALUES = 280_000
 PAIR_SAMPLE = 100_000
+TEXTS = "texts"
 
 
 def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Config) -> str:
@@ -53,12 +54,12 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
 
         earlier = model_folder(start)
     codec_file = folder / "codec.json"
-    codec, counts = encode_table(spark, folder.protected, plan, people, seed, codec_file, folder.encoded, earlier)
+    codec, counts = encode_table(spark, folder.protected, plan, people, seed, codec_file, folder.encoded, earlier, config.model)
     counts.save(folder.private / "pairs.npz")
     holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
     holdout.save(folder.private / "holdout.npz")
     relations = f", {len(codec.relations)} relations between columns" if codec.relations else ""
-    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values{relations}"
+    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values{relations}{told_texts(folder.encoded)}"
 
 
 def encode_table(
@@ -70,11 +71,13 @@ def encode_table(
     codec_file: Path,
     out: Path,
     earlier: Path | None = None,
+    model: ModelConfig | None = None,
 ) -> tuple[Codec, TokenCounts]:
     """Fits the codec of the published parts in `table`, writes it and the token shards (`out`); returns it and the counts.
 
     `earlier`: a model whose tokens are kept where the rows fit them. Relations between columns are those of a sample of the
-    first part that hold in all parts.
+    first part that hold in all parts. For family language the shards are those of its script; for another family they have
+    those of the texts, if the table has any, in a folder TEXTS beside them.
     """
     codec = fit_codec(spark, table, tuple(column_of(c) for c in plan.kept), people, seed)
     if earlier is not None:
@@ -85,10 +88,25 @@ def encode_table(
     first = partial(_candidates, folder=str(table), codec_file=str(codec_file))
     wanted = [Relation(r["kind"], tuple(r["columns"])) for r in run_tasks(spark, [0], None, first)]
     check = Check(codec, wanted)
-    counts = encode_folder(spark, table, codec_file, out, check=check)
+    model = model or ModelConfig()
+    writes = model.family == "language"
+    counts = encode_folder(spark, table, codec_file, out, shards=not writes, check=check)
     codec = replace(codec, relations=check.result())
     write_text(codec_file, codec.to_json())
+    if writes or any(c.method == "format" for c in codec.columns):
+        from twinlake.models.transcribe import fit_script, write_shards  # the tasks of this module do without them
+
+        script = fit_script(spark, table, codec, people, derive(seed, "script"), model.language, given=not writes)
+        if script is not None:
+            write_shards(spark, table, script, out if writes else out / TEXTS)
     return codec, counts
+
+
+def told_texts(encoded: Path) -> str:
+    """A few words about the texts that the shards in `encoded` tell, empty where there are none."""
+    file = next((f for f in (encoded / TEXTS / "script.json", encoded / "script.json") if f.is_file()), None)
+    texts = json.loads(file.read_text("utf-8"))["texts"] if file is not None else []
+    return f", {len(texts)} text column{'' if len(texts) == 1 else 's'} in pieces" if texts else ""
 
 
 def _candidates(number: int, folder: str, codec_file: str) -> Iterator[dict[str, Any]]:

@@ -69,12 +69,13 @@ def encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
         codes = codes.to_numpy(zero_copy_only=False)
         first, second = np.where(codes >= 0, texts_at + codes, first), np.where(codes >= 0, 0, second)
     for number, state in enumerate(column.states):
-        first = np.where(_in_state(array, state), number, first)
+        first = np.where(in_state(array, state), number, first)
     second = second if column.phase is None else phase
     return np.stack([first, second][: len(column.sizes)], axis=1).astype(np.uint16)
 
 
-def _in_state(array: pa.Array, state: str) -> npt.NDArray[np.bool_]:
+def in_state(array: pa.Array, state: str) -> npt.NDArray[np.bool_]:
+    """Which cells are null, NaN or an infinity, by the name in STATES; bool [rows]."""
     if state == "null":
         return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
     raw = array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)

@@ -11,7 +11,7 @@ restored on decoded rows, by changing cells that are free: those that no conditi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,21 @@ def restore(codec: Codec, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Fr
                 batch = _put(codec, batch, a, second, wrong & free.get(a, every), changed)
                 batch = _put(codec, batch, b, first, wrong & free.get(b, every), changed)
     return batch, sorted(set(changed))
+
+
+def with_determined(codec: Codec, tokens: npt.NDArray[Any], fixed: Container[int]) -> npt.NDArray[Any]:
+    """`tokens` with each column that another decides made to follow it; columns that are `fixed` stay."""
+    tokens = tokens.copy()
+    for relation in codec.relations:
+        if relation.kind != "determines" or relation.columns[1] in fixed:
+            continue
+        a, b = (codec.slots[c] for c in relation.columns)
+        codes = np.array(relation.map, np.int64)[codes_of(codec.columns[relation.columns[0]], tokens[:, list(a)])]
+        width = codec.columns[relation.columns[1]].sizes[-1]
+        followed = [codes] if len(b) == 1 else [codes // width, codes % width]
+        for slot, own in zip(b, followed, strict=True):
+            tokens[:, slot] = np.where(codes >= 0, own, tokens[:, slot])
+    return tokens
 
 
 def _summed(codec: Codec, batch: pa.RecordBatch, columns: tuple[int, ...], free: Free, changed: list[int]) -> pa.RecordBatch:

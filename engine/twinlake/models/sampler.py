@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from twinlake.core.seeds import generator
+from twinlake.models.automaton import Automaton
 from twinlake.models.column import Tokens
 from twinlake.models.folded import Folded
 
@@ -30,11 +31,13 @@ PADDED_ROWS = 128
 class Given:
     """A condition on one column: the share that may be drawn of each value of its first token, float64 [V0], and of each
     pair with its second one, float64 [V0, V1]. 0 is never drawn; what lies between (a bin that a range cuts) is drawn as
-    much less often. Where groups of rows have conditions of their own, both have a first axis more: [G, V0], [G, V0, V1]."""
+    much less often. Where groups of rows have conditions of their own, both have a first axis more: [G, V0], [G, V0, V1].
+    `words`: of a column told digit by digit, the cells that are left."""
 
     column: int
     first: npt.NDArray[np.float64]
     second: npt.NDArray[np.float64] | None = None
+    words: Automaton | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ class TabularSampler:
             return torch.full_like(state.values[token], int(shares.argmax()))
         offsets = self.calibration[token] if calibrated and self.calibration else None
         logits = self.targets[token].logits(self._ids(token, state), offsets)
-        return _pick(logits, self.sizes[token], uniform, shares, style)
+        return pick(logits, self.sizes[token], uniform, shares, style)
 
     def _ids(self, token: int, state: _State) -> Tensor | None:
         """The rows of the token's table that are added up, int32 [rows, known parents]; None where nothing is known."""
@@ -248,7 +251,7 @@ class _State:
         self.seen.add(token)
 
 
-def _pick(logits: Tensor, size: int, uniform: Tensor, shares: Tensor | None, style: Style) -> Tensor:
+def pick(logits: Tensor, size: int, uniform: Tensor, shares: Tensor | None, style: Style) -> Tensor:
     """Values below `size`, int32 [rows], drawn by inversion of logits [rows or 1, padded size] at `uniform` [rows]."""
     if style.temperature != 1.0:
         logits = logits / style.temperature
@@ -318,8 +321,21 @@ def heads_of(weights: dict[str, Tensor], sizes: tuple[int, ...]) -> tuple[list[T
     return heads, biases
 
 
+class Calibrated(Protocol):
+    """What draws blocks of tokens [rows, tokens, ...] and has an offset for each value of the first ones, by `sizes`."""
+
+    calibration: list[Tensor] | None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Values of each token."""
+
+    def draw(self, block: int, seed: int) -> Tokens:
+        """Tokens of a whole block."""
+
+
 def calibrate(
-    sampler: TabularSampler,
+    sampler: Calibrated,
     marginals: list[npt.NDArray[np.float64]],
     seed: int,
     blocks: int | None = None,

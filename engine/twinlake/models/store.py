@@ -1,9 +1,14 @@
-"""The model folder: weights.safetensors, codec.json, model.json, and last manifest.json. Loading it runs no code."""
+"""The model folder: weights.safetensors, codec.json, model.json, of models that write also their script, and last
+manifest.json. Loading it runs no code.
+
+A model that draws rows and has texts beside them holds the weights of both: those of the texts are named `texts.`.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,14 +22,21 @@ from safetensors.torch import load_file, save_file
 from twinlake.core.errors import ModelError, escaped
 from twinlake.models.codec import Codec
 from twinlake.models.column import BLOCK
+from twinlake.models.cores import LanguageSettings
 from twinlake.models.sampler import TabularSampler
+from twinlake.models.script import FILES as SCRIPT_FILES
+from twinlake.models.script import Script
+from twinlake.models.writing import LanguageSampler
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
 
 FORMAT = 1
 FILES = ("codec.json", "model.json", "weights.safetensors")
+TEXTS = "texts."
 
 
-def save_model(out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> dict[str, Any]:
+def save_model(
+    out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any], script: Script | None = None
+) -> dict[str, Any]:
     """Writes the folder beside `out` and renames it into place; returns the content of model.json."""
     work = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
@@ -33,7 +45,10 @@ def save_model(out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts:
     save_file({k: v.contiguous() for k, v in weights.items()}, work / "weights.safetensors")
     content = {"format": FORMAT, **facts}
     write_text(work / "model.json", json.dumps(content))
-    entries = [{"file": f, "bytes": (work / f).stat().st_size, "sha256": file_hash(work / f)} for f in FILES]
+    if script is not None:
+        script.save(work)
+    files = [*FILES, *(SCRIPT_FILES if script is not None else ())]
+    entries = [{"file": f, "bytes": (work / f).stat().st_size, "sha256": file_hash(work / f)} for f in files]
     write_text(work / MODEL_MANIFEST, json.dumps({"format": FORMAT, "files": entries}, indent=1))
     replace_folder(work, out)
     return content
@@ -51,7 +66,7 @@ def check_model(folder: Path) -> str:
         raise ModelError(f"{escaped(str(folder))} is no model folder: {MODEL_MANIFEST} is missing or damaged") from None
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{escaped(str(folder))} has model format {manifest.get('format')}; this version reads {FORMAT}")
-    if set(entries) != set(FILES):
+    if set(entries) not in (set(FILES), {*FILES, *SCRIPT_FILES}):
         raise ModelError(
             f"{escaped(str(folder))} must hold {', '.join(FILES)}; "
             f"its manifest names {', '.join(map(escaped, sorted(entries)))}"
@@ -78,17 +93,40 @@ def model_identity(path: str | None) -> str | None:
     return check_model(model_folder(path)) if path else None
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to draw: its `codec`, by which rows are counted and tabular tokens are told; the `facts` of model.json;
+    the `sampler` of a tabular model, None where there is nothing to learn; of a model that writes its `script` and `writer`."""
+
+    codec: Codec
+    facts: dict[str, Any]
+    sampler: TabularSampler | None
+    script: Script | None = None
+    writer: LanguageSampler | None = None
+
+    @property
+    def writes_rows(self) -> bool:
+        """Whether whole rows are written, and not texts alone."""
+        return self.script is not None and not self.script.given
+
+    @property
+    def told(self) -> Codec:
+        """The codec by which the model draws."""
+        return self.script.codec if self.script is not None and self.writes_rows else self.codec
+
+
 @lru_cache(maxsize=2)
-def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], TabularSampler | None]:
-    """Codec, facts and sampler of a model folder, once for each process. `digest` is what `check_model` gave (the
-    cache's key)."""
+def load_model(folder: str, digest: str) -> LoadedModel:
+    """The model in a folder, once for each process. `digest` is what `check_model` gave (the cache's key)."""
     root = Path(folder)
     codec = Codec.from_json((root / "codec.json").read_text(encoding="utf-8"))
     facts = json.loads((root / "model.json").read_text())
-    if list(codec.sizes) != facts["sizes"]:
+    script = Script.load(root) if (root / SCRIPT_FILES[0]).is_file() else None
+    family = facts.get("family")
+    if family not in ("tabular", "language"):
+        raise ModelError(f"{escaped(folder)}: unknown model family {escaped(str(family))}; known are tabular, language")
+    if family == "tabular" and list(codec.sizes) != facts["sizes"]:
         raise ModelError(f"{escaped(folder)}: codec.json and model.json are of different runs")
-    if not codec.sizes:
-        return codec, facts, None
     try:
         weights = load_file(root / "weights.safetensors")
     except (SafetensorError, OSError):
@@ -97,10 +135,30 @@ def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], Tabular
         ) from None
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
+    texts = {name.removeprefix(TEXTS): w for name, w in weights.items() if name.startswith(TEXTS)}
+    sampler = writer = None
     try:
-        return codec, facts, TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec))
+        if family == "language":
+            writer = writer_of(script, weights, facts) if script is not None and weights else None
+        else:
+            sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec)) if codec.sizes else None
+            writer = writer_of(script, texts, facts["texts"]) if script is not None else None
+        return LoadedModel(codec, facts, sampler, script, writer)
     except (KeyError, RuntimeError, IndexError):
         raise ModelError(f"{escaped(folder)}: the weights do not fit model.json; retrain") from None
+
+
+def writer_of(script: Script, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> LanguageSampler:
+    """The sampler of saved `weights`; `facts`: the settings of the network."""
+    layout, drawable = script.layout, np.zeros(0, np.bool_)
+    if script.tokenizer is not None:
+        drawable = script.tokenizer.drawable()
+    calibration = None
+    if "calibration" in weights:
+        calibration = list(torch.split(weights["calibration"], list(layout.sizes)))
+    nulls = frozenset(text.column for text in script.texts if text.nulls)
+    settings = LanguageSettings(**facts["settings"])
+    return LanguageSampler(layout, settings, weights, script.automata, drawable, nulls, calibration)
 
 
 def determines_of(codec: Codec) -> list[tuple[int, int, list[int]]]:

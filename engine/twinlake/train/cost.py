@@ -16,7 +16,7 @@ from twinlake.models.tabular import TabularSettings, settings_for
 from twinlake.profile.stage import read_profile
 from twinlake.profile.types import ColumnProfile, Profile
 from twinlake.tables.run_folder import RunFolder
-from twinlake.train.fit import schedule_of
+from twinlake.train.fit_tabular import schedule_of
 from twinlake.transform.plan import Plan
 from twinlake.transform.stage import plan_of
 

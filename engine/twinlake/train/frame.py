@@ -50,7 +50,7 @@ def fit_frame(
         stage_rows(df, Split(seed), parts, train_staging, unused)
         publish(train_staging, work / "table", parts, {})
         codec, counts = encode_table(
-            df.sparkSession, work / "table", decided, people, seed, work / "codec.json", work / "encoded", earlier
+            df.sparkSession, work / "table", decided, people, seed, work / "codec.json", work / "encoded", earlier, model
         )
         MODELS[model.family](codec, counts, work / "encoded", work / "train", out, model, train, seed, progress)
     finally:

@@ -1,8 +1,5 @@
-"""What every Ray Train worker runs: the choice of settings by short trials, then the training of train/loop.py.
-
-A block between the layers or a weaker decay helps some tables and harms others, and rows and columns do not tell which. Where
-rows are few enough for it to be cheap, each is tried for a few steps and judged by validation rows that no trial has seen.
-Trials are deterministic, and a checkpoint holds what they chose.
+"""What every Ray Train worker runs: the choice of settings by short trials where a family wants it, then the training of
+train/loop.py. Trials are deterministic, and a checkpoint holds what they chose.
 """
 
 from __future__ import annotations
@@ -15,33 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from twinlake.core.errors import ModelError
-from twinlake.models.continuing import start_from
-from twinlake.models.tabular import TabularNetwork, TabularSettings
 from twinlake.train.data import Schedule, Shards, open_shards
-from twinlake.train.loop import (
-    Place,
-    Plan,
-    Shares,
-    TrainingState,
-    failure_file,
-    log_marginals,
-    marginals,
-    save_marginals,
-    take_steps,
-    validate,
-)
+from twinlake.train.language import LanguagePlan
+from twinlake.train.loop import Learner, Place, Plan, TrainingState, failure_file, take_steps, validate
+from twinlake.train.tabular import TabularPlan, choose_settings
 
-BLOCK_GAIN = {"few": 0.05, "many": 0.1}
-MANY = 20_000
-DECAY_GAIN = 0.03
-WEAKER = 0.25
 TRIAL_TIME = 0.25
-Settings = dict[str, Any]
+AnyPlan = TabularPlan | LanguagePlan
+PLANS: dict[str, Callable[[dict[str, Any]], AnyPlan]] = {"tabular": TabularPlan.read, "language": LanguagePlan.read}
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -51,21 +33,19 @@ def train_worker(config: dict[str, Any]) -> None:
     import ray.train.torch
 
     torch.set_num_threads(1)
-    plan = Plan(**{**config, "sizes": tuple(config["sizes"]), "slots": tuple(map(tuple, config["slots"]))})
+    plan = PLANS[config["family"]](config)
     context = ray.train.get_context()
     place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     shards = open_shards(plan.shards)
-    shares = marginals(shards, plan)
-    if place.rank == 0:
-        save_marginals(shares, plan)
+    prepared = plan.prepare(shards, place)
     try:
-        _train(plan, place, shards, shares)
+        _train(plan, place, shards, prepared)
     except ModelError as error:  # a retry would end the same way: the driver is told, and the workers end in peace
         if place.rank == 0:
             failure_file(plan).write_text(str(error))
 
 
-def _train(plan: Plan, place: Place, shards: Shards, shares: Shares) -> None:
+def _train(plan: AnyPlan, place: Place, shards: Shards, prepared: Any) -> None:
     import ray.train
 
     started = time.monotonic()
@@ -74,22 +54,24 @@ def _train(plan: Plan, place: Place, shards: Shards, shares: Shares) -> None:
     if checkpoint:
         with checkpoint.as_directory() as folder:
             plan = replace(plan, settings=json.loads((Path(folder) / "state.json").read_text())["settings"])
-    elif plan.trial_steps:
-        late = _clock(plan, started, TRIAL_TIME, place)
-        settings, trials = choose_settings(plan.settings, shards.rows, lambda s: _trial(s, plan, place, shards, shares, late))
+    elif isinstance(plan, TabularPlan) and plan.trial_steps:
+        whole, late = plan, _clock(plan, started, TRIAL_TIME, place)
+        settings, trials = choose_settings(
+            plan.settings, shards.rows, lambda s: _trial(whole.trial(s), place, shards, prepared, late)
+        )
         plan = replace(plan, settings=settings)
-    network, wrapped = _network(plan, shares, place)
-    state = TrainingState(network, plan, trials)
+    learner: Learner = plan.learner(prepared, place)
+    wrapped, state = _wrapped(learner, place), TrainingState(learner, plan, trials)
     if checkpoint:
         with checkpoint.as_directory() as folder:
             state.restore(Path(folder))
         started = time.monotonic() - state.seconds
     schedule, out_of_time = Schedule(shards.rows, plan.seed, plan.batch), _clock(plan, started, 1.0, place)
     if plan.earlier and not checkpoint:
-        state.start_loss = validate(network, state, plan, schedule, shards, place)[0]
+        state.start_loss = validate(state, plan, schedule, shards, place)[0]
     while not state.finished:
-        loss, cut = take_steps(wrapped, network, state, plan, schedule, shards, place, out_of_time)
-        state.after_check(loss, validate(network, state, plan, schedule, shards, place), time.monotonic() - started)
+        loss, cut = take_steps(wrapped, state, plan, schedule, shards, place, out_of_time)
+        state.after_check(loss, validate(state, plan, schedule, shards, place), time.monotonic() - started)
         state.finished |= cut
         metrics = state.history[-1]
         with tempfile.TemporaryDirectory() as folder:
@@ -114,60 +96,17 @@ def _clock(plan: Plan, started: float, share: float, place: Place) -> Callable[[
     return passed
 
 
-def _network(plan: Plan, shares: Shares, place: Place) -> tuple[TabularNetwork, nn.Module]:
-    """The network of `plan` at its start, and what averages its gradients over the workers."""
-    settings, start = TabularSettings(**plan.settings), log_marginals(shares)
-    links = np.array(plan.links, np.float32)
-    network = TabularNetwork(plan.sizes, np.array(plan.parents), settings, start, plan.seed, plan.places, links)
-    if plan.earlier:
-        folder = Path(plan.earlier["folder"])
-        start_from(network, folder, json.loads((folder / "model.json").read_text()), plan.earlier["tokens"])
-    network.to(place.device)
+def _wrapped(learner: Learner, place: Place) -> nn.Module:
+    """The network, or what averages its gradients over the workers."""
+    if place.world == 1:
+        return learner.network
     devices = [place.device] if place.device.type == "cuda" else None
-    return network, nn.parallel.DistributedDataParallel(network, device_ids=devices) if place.world > 1 else network
+    return nn.parallel.DistributedDataParallel(learner.network, device_ids=devices)
 
 
-def choose_settings(
-    first: Settings, rows: int, trial: Callable[[Settings], float | None]
-) -> tuple[Settings, list[dict[str, Any]]]:
-    """The settings that trials favour, and the trials: each one's settings and validation loss in nats a row.
-
-    Tried are `first`, the same with a block if it has none, and the better of both with a quarter of the decay. A block must
-    gain BLOCK_GAIN nats a row, since it slows drawing down (which matters less for tables of few rows); the weaker decay
-    DECAY_GAIN, since short trials show little of what many steps learn by heart. A trial without a loss ran out of time, and
-    ends the search.
-    """
-    trials: list[dict[str, Any]] = []
-    best = first
-
-    def tried(settings: Settings) -> float | None:
-        loss = trial(settings)
-        if loss is not None:
-            trials.append({"settings": settings, "validation_loss": loss})
-        return loss
-
-    lowest = tried(best)
-    changes: list[tuple[Callable[[Settings], Settings], float]] = [
-        (lambda s: {**s, "blocks": 1}, BLOCK_GAIN["few" if rows < MANY else "many"]),
-        (lambda s: {**s, "decay": s["decay"] * WEAKER}, DECAY_GAIN),
-    ]
-    if first["blocks"]:
-        del changes[0]
-    for change, gain in changes:
-        loss = None if lowest is None else tried(change(best))
-        if loss is None or lowest is None:
-            break
-        if loss < lowest - gain:
-            best, lowest = change(best), loss
-    return best, trials
-
-
-def _trial(
-    settings: Settings, plan: Plan, place: Place, shards: Shards, shares: Shares, out_of_time: Callable[[], bool]
-) -> float | None:
-    """The validation loss after a short training of its own with `settings`; None when time cut it short."""
-    short = replace(plan, settings=settings, steps=plan.trial_steps, checks=1, orders=plan.orders[:1])
-    network, wrapped = _network(short, shares, place)
-    state, schedule = TrainingState(network, short, []), Schedule(shards.rows, short.seed, short.batch)
-    _, cut = take_steps(wrapped, network, state, short, schedule, shards, place, out_of_time)
-    return None if cut else validate(network, state, short, schedule, shards, place)[0]
+def _trial(plan: TabularPlan, place: Place, shards: Shards, prepared: Any, out_of_time: Callable[[], bool]) -> float | None:
+    """The validation loss after the short training `plan`; None when time cut it short."""
+    learner = plan.learner(prepared, place)
+    state, schedule = TrainingState(learner, plan, []), Schedule(shards.rows, plan.seed, plan.batch)
+    _, cut = take_steps(_wrapped(learner, place), state, plan, schedule, shards, place, out_of_time)
+    return None if cut else validate(state, plan, schedule, shards, place)[0]

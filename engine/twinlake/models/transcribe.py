@@ -1,0 +1,151 @@
+"""Writes the protected table as a language model reads it: fits the script, and writes shards of its tokens.
+
+The tokenizer is trained on words that executors count among a bounded sample of rows; only words that enough rows hold come to
+the driver. Shards are those of models/encode.py: `shard-00000.npy`, uint16 [rows, places]. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from twinlake.core.config import LanguageConfig
+from twinlake.core.seeds import derive
+from twinlake.models.codec import Codec
+from twinlake.models.script import Script, Text, closed_codec
+from twinlake.models.tokenizer import Tokenizer, count_units, train_tokenizer
+from twinlake.profile.partials import decoded
+from twinlake.profile.statistics import frame_of_tasks
+from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SAMPLE_CELLS = 1_000_000
+MOST_WORDS = 100_000
+LENGTH_ROWS = 20_000
+ENOUGH = 0.995
+
+
+def free_texts(codec: Codec) -> tuple[int, ...]:
+    """The columns of prose: texts of several words that are nobody's key or name."""
+    prose = [c.method == "format" and c.type == "string" and (c.recipe or {}).get("kind") == "words" for c in codec.columns]
+    return tuple(i for i, is_prose in enumerate(prose) if is_prose)
+
+
+def fit_script(
+    spark: SparkSession, table: Path, codec: Codec, people: int, seed: int, wanted: LanguageConfig, given: bool
+) -> Script | None:
+    """The script of the published parts in `table`; `given`: another model draws the rows, and texts alone are told (None
+    where there are none to tell). A word is told if `people` rows of the sample hold it."""
+    columns = free_texts(codec)
+    if given and not columns:
+        return None
+    texts: tuple[Text, ...] = ()
+    tokenizer = None
+    if columns:
+        words = _words(spark, table, columns, people)
+        if words:
+            size = None if wanted.vocab_size == "auto" else wanted.vocab_size
+            tokenizer = Tokenizer(train_tokenizer(words, size), frozenset(words), derive(seed, "digits"))
+            texts = _texts(spark, table, columns, tokenizer, people, wanted.max_pieces)
+    if given:
+        return Script(codec, texts, tokenizer, True) if texts else None
+    return Script(closed_codec(codec, frozenset(t.column for t in texts)), texts, tokenizer)
+
+
+def write_shards(spark: SparkSession, table: Path, script: Script, out: Path) -> None:
+    """The rows of the parts in `table` as tokens of `script`, with the script itself, published by rename in `out`."""
+    work = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    script.save(work)
+    parts = read_manifest(table)["parts"]
+    task = partial(_write_part, table=str(table), out=str(work))
+    written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
+    rows = sum(w["rows"] for w in written)
+    write_text(work / "manifest.json", json.dumps({"format": 1, "rows": rows, "shards": written, "files": written}, indent=1))
+    shutil.rmtree(out, ignore_errors=True)
+    work.rename(out)
+
+
+def _words(spark: SparkSession, table: Path, columns: tuple[int, ...], people: int) -> dict[str, int]:
+    from pyspark.sql import functions as F
+
+    manifest = read_manifest(table)
+    parts, rows = manifest["parts"], max(1, manifest["rows"])
+    share = min(1.0, SAMPLE_CELLS / (rows * len(columns)))
+    files = [f"{table}/{p['file']}" for p in parts]
+    task = partial(_count_words, files=files, columns=columns, share=share)
+    counted = frame_of_tasks(spark, len(parts)).mapInArrow(task, "word string, rows bigint")
+    summed = counted.groupBy("word").agg(F.sum("rows").alias("rows"))
+    kept = summed.where(F.col("rows") >= people).orderBy(F.desc("rows"), "word").limit(MOST_WORDS).toArrow()
+    return dict(zip(kept["word"].to_pylist(), kept["rows"].to_pylist(), strict=True))
+
+
+def _count_words(
+    batches: Iterable[pa.RecordBatch], files: list[str], columns: tuple[int, ...], share: float
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            counts: dict[str, int] = {}
+            for rows in read_part(files[number]):  # rows lie in the order of a hash, so the first of a batch are a sample
+                some = rows.slice(0, max(1, round(share * rows.num_rows)))
+                texts = [decoded(some.column(c)).to_pylist() for c in columns]
+                count_units(zip(*texts, strict=True), counts)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(list(counts), pa.string()), pa.array(list(counts.values()), pa.int64())], names=["word", "rows"]
+            )
+
+
+def _texts(
+    spark: SparkSession, table: Path, columns: tuple[int, ...], tokenizer: Tokenizer, people: int, most: int
+) -> tuple[Text, ...]:
+    task = partial(_lengths, table=str(table), columns=columns, tokenizer=tokenizer, most=most)
+    [found] = run_tasks(spark, [0], None, task)
+    return tuple(
+        Text(c, one["bound"], one["nulls"] >= people) for c, one in zip(columns, found["columns"], strict=True) if one["bound"]
+    )
+
+
+def _lengths(number: int, table: str, columns: tuple[int, ...], tokenizer: Tokenizer, most: int) -> Iterator[dict[str, Any]]:
+    """How long texts are in pieces, among the first rows of a part."""
+    file = f"{table}/{read_manifest(Path(table))['parts'][number]['file']}"
+    rows = next(iter(read_part(file, LENGTH_ROWS)), None)
+    found = []
+    for column in columns:
+        texts = decoded(rows.column(column)).to_pylist() if rows is not None else []
+        lengths = [len(tokenizer.pieces(t)) for t in texts if t is not None]
+        bound = int(np.ceil(np.quantile(lengths, ENOUGH))) if lengths else 0
+        found.append({"bound": min(most, bound), "nulls": sum(t is None for t in texts)})
+    yield {"columns": found}
+
+
+def _write_part(number: int, table: str, out: str) -> Iterator[dict[str, Any]]:
+    script = _script(out)
+    part = read_manifest(Path(table))["parts"][number]
+    row: dict[str, Any] = {"part": number, "rows": part["rows"]}
+    if part["rows"]:
+        name = f"shard-{number:05d}.npy"
+        shape = (part["rows"], script.layout.places)
+        tokens = np.lib.format.open_memmap(f"{out}/{name}", mode="w+", dtype=np.uint16, shape=shape)
+        offset = 0
+        for batch in read_part(f"{table}/{part['file']}"):
+            tokens[offset : offset + batch.num_rows] = script.encode(batch)
+            offset += batch.num_rows
+        tokens.flush()
+        file = Path(out) / name
+        row |= {"file": name, "bytes": file.stat().st_size, "sha256": file_hash(file)}
+    yield row
+
+
+@lru_cache(maxsize=1)
+def _script(folder: str) -> Script:
+    return Script.load(Path(folder))

@@ -1,0 +1,145 @@
+"""Trains a language model on written shards: of whole rows (family language), or of the texts of a table whose rows another
+family draws. The same loop, checkpoints and resumption as every family."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from twinlake.core.config import ModelConfig, TrainConfig
+from twinlake.core.errors import DataError
+from twinlake.core.progress import Progress, Silent
+from twinlake.core.seeds import derive
+from twinlake.models.codec import Codec
+from twinlake.models.cores import LanguageSettings
+from twinlake.models.sampler import BLOCK_ROWS, calibrate
+from twinlake.models.script import Script
+from twinlake.models.store import save_model, writer_of
+from twinlake.models.writing import LanguageSampler
+from twinlake.profile.counts import TokenCounts
+from twinlake.train.data import Schedule, open_shards
+from twinlake.train.language import LanguagePlan
+from twinlake.train.runner import run_training
+
+MIN_ROWS = 10
+UNITS = {"s": 128, "m": 256, "l": 512}
+DIMENSIONS = {"lstm": {"s": 64, "m": 128, "l": 192}, "transformer": {"s": 96, "m": 128, "l": 256}}
+LAYERS = {"lstm": {"s": 1, "m": 1, "l": 2}, "transformer": {"s": 2, "m": 3, "l": 6}}
+RATES = {"lstm": 6e-3, "transformer": 2e-3}
+ROWS_SEEN = 600_000
+MOST_EPOCHS = 60
+CHECKS = 20
+PATIENCE = 4
+CALIBRATION_BLOCKS, CALIBRATION_ROUNDS = 4, 2
+FEW_ROWS = 5_000
+
+
+def fit_language(
+    codec: Codec,
+    counts: TokenCounts,
+    shards: Path,
+    work: Path,
+    out: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    seed: int,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> dict[str, Any]:
+    """Trains on the written shards in `shards` and writes the model folder `out`; returns the facts of the training.
+
+    `codec` and `counts`: of the table as it is counted. `work`: a folder for checkpoints that all workers can write.
+    Errors: DataError (too few rows), ModelError (loss not a number, or training failed).
+    """
+    progress = progress or Silent()
+    script = Script.load(shards)
+    weights, facts = train_script(script, shards, work, model, train, counts.rows, seed, progress, verbose)
+    progress.update(1, 1, "calibrating the marginals")
+    if weights:
+        sampler = writer_of(script, weights, facts)
+        shares = _marginals(sampler, shards)
+        weights["calibration"] = calibrate(sampler, shares, derive(seed, "calibration"), CALIBRATION_BLOCKS, CALIBRATION_ROUNDS)
+    saved = save_model(out, codec, weights, facts, script)
+    shutil.rmtree(work / "ray", ignore_errors=True)
+    return saved
+
+
+def train_script(
+    script: Script,
+    shards: Path,
+    work: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    rows: int,
+    seed: int,
+    progress: Progress,
+    verbose: bool = False,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and facts of a model that writes `script`; no weights where there is nothing to tell. Errors: as fit_language."""
+    if 0 < rows < MIN_ROWS:
+        raise DataError(f"{rows} rows to train on; at least {MIN_ROWS} are needed")
+    facts: dict[str, Any] = {"family": "language", "rows": rows, "seed": seed, "history": [], "trials": []}
+    if not script.layout.columns:
+        return {}, facts
+    shards, work = shards.absolute(), work.absolute()  # workers run in folders of their own
+    settings = language_settings(model, rows)
+    batch, steps = language_schedule(rows, model, train)
+    rate = model.language.learning_rate
+    plan = LanguagePlan(
+        family="language",
+        shards=str(shards),
+        progress=str(work / "progress.jsonl"),
+        settings=asdict(settings),
+        seed=derive(seed, "train"),
+        batch=batch,
+        steps=steps,
+        rate=RATES[settings.core] * math.sqrt(min(batch, 256) / 256) if rate == "auto" else rate,
+        checks=min(CHECKS, steps),
+        patience=PATIENCE,
+        max_seconds=None if train.max_minutes is None else 60.0 * train.max_minutes,
+        stops_early=True,
+        layout=asdict(script.layout),
+    )
+    trained = run_training(plan, work, train, progress, verbose)
+    facts |= {"batch": batch, "steps": steps, "rate": plan.rate, "history": trained.history, "settings": plan.settings}
+    return trained.weights, facts
+
+
+def language_settings(model: ModelConfig, rows: int) -> LanguageSettings:
+    """The size of the network: what model.language says, the rest by model.size, which auto takes from the rows."""
+    wanted = model.language
+    size = ("s" if rows < FEW_ROWS else "m") if model.size == "auto" else model.size
+    return LanguageSettings(
+        wanted.core,
+        DIMENSIONS[wanted.core][size] if wanted.embedding_dim == "auto" else wanted.embedding_dim,
+        UNITS[size] if wanted.rnn_units == "auto" else wanted.rnn_units,
+        LAYERS[wanted.core][size] if wanted.layers == "auto" else wanted.layers,
+        wanted.dropout_rate,
+    )
+
+
+def language_schedule(rows: int, model: ModelConfig, train: TrainConfig) -> tuple[int, int]:
+    """Rows of a training batch, and how many batches at most."""
+    wanted = model.language.batch_size
+    batch = max(1, min(256, max(16, rows // 64), rows // 2)) if wanted == "auto" else wanted
+    epochs = min(MOST_EPOCHS, max(1.0, ROWS_SEEN / rows)) if train.epochs == "auto" else float(train.epochs)
+    return batch, max(1, math.ceil(epochs * Schedule(rows, 0, batch).train_rows / batch))
+
+
+def _marginals(sampler: LanguageSampler, shards: Path) -> list[npt.NDArray[np.float64]]:
+    """Shares of the values of each closed place among some train rows, of the first token without what is never drawn."""
+    table, layout = open_shards(shards), sampler.layout
+    tokens = table.take(np.arange(min(table.rows, 50 * BLOCK_ROWS)))
+    out = [np.bincount(tokens[:, p], minlength=layout.sizes[p]).astype(np.float64) for p in range(layout.closed)]
+    for column, slots in enumerate(layout.slots):
+        if slots:
+            automaton = sampler.automata[column]
+            out[slots[0]] *= automaton.next[automaton.start, : layout.sizes[slots[0]]] >= 0
+    return [counts / max(1.0, counts.sum()) for counts in out]
