@@ -16,6 +16,7 @@ from twinlake.core.seeds import generator
 from twinlake.models.tabular import TabularNetwork, TabularSettings
 from twinlake.train import loop
 from twinlake.train.data import Schedule, Shards, open_shards
+from twinlake.train.tabular import TabularLearner, TabularPlan, random_ranks
 
 SIZES = (4, 3, 5)
 
@@ -58,27 +59,28 @@ def test_rows_are_taken_from_shards_of_any_size(tmp_path: Path) -> None:
         open_shards(tmp_path)
 
 
-def plan_of(steps: int = 12, batch: int = 64) -> loop.Plan:
+def plan_of(steps: int = 12, batch: int = 64) -> TabularPlan:
     everything = list(range(len(SIZES)))
-    return loop.Plan(
-        "unused",
-        "unused",
-        SIZES,
-        tuple((t,) for t in everything),
-        [everything] * len(SIZES),
-        [[1.0] * len(SIZES)] * len(SIZES),
-        [everything, everything[::-1]],
-        [[-1.0] * size for size in SIZES],
-        asdict(TabularSettings(4, 8, 1)),
-        6,
-        batch,
-        steps,
-        3e-3,
-        3,
-        4,
-        None,
-        0,
-        True,
+    return TabularPlan(
+        family="tabular",
+        shards="unused",
+        progress="unused",
+        settings=asdict(TabularSettings(4, 8, 1)),
+        seed=6,
+        batch=batch,
+        steps=steps,
+        rate=3e-3,
+        checks=3,
+        patience=4,
+        max_seconds=None,
+        stops_early=True,
+        sizes=SIZES,
+        slots=tuple((t,) for t in everything),
+        parents=[everything] * len(SIZES),
+        links=[[1.0] * len(SIZES)] * len(SIZES),
+        orders=[everything, everything[::-1]],
+        places=[[-1.0] * size for size in SIZES],
+        trial_steps=0,
     )
 
 
@@ -87,50 +89,41 @@ def shards_of(rows: int = 400) -> Shards:
     return Shards((tokens,), np.array([0]), rows)
 
 
-def network_of(plan: loop.Plan) -> TabularNetwork:
-    return TabularNetwork(
-        plan.sizes,
-        np.array(plan.parents),
-        TabularSettings(**plan.settings),
-        [np.zeros(s, np.float32) for s in SIZES],
-        2,
-    )
+def learner_of(plan: TabularPlan) -> TabularLearner:
+    settings, start = TabularSettings(**plan.settings), [np.zeros(s, np.float32) for s in SIZES]
+    return TabularLearner(TabularNetwork(plan.sizes, np.array(plan.parents), settings, start, 2), plan)
 
 
-def advance(network: TabularNetwork, state: Any, plan: loop.Plan, shards: Shards) -> None:
+def advance(state: Any, plan: TabularPlan, shards: Shards) -> None:
     """To the next validation, as the only worker."""
     schedule, place = Schedule(shards.rows, plan.seed, plan.batch), loop.Place(0, 1, torch.device("cpu"))
-    loss, cut = loop.take_steps(network, network, state, plan, schedule, shards, place, lambda: False)
+    loss, cut = loop.take_steps(state.network, state, plan, schedule, shards, place, lambda: False)
     assert not cut
-    state.after_check(loss, loop.validate(network, state, plan, schedule, shards, place), 1.0)
+    state.after_check(loss, loop.validate(state, plan, schedule, shards, place), 1.0)
 
 
 def test_training_stops_at_the_step_that_passes_the_time_limit() -> None:
     plan, shards = plan_of(), shards_of()
-    network = network_of(plan)
-    state = loop.TrainingState(network, plan, [])
+    state = loop.TrainingState(learner_of(plan), plan, [])
     schedule, place = Schedule(shards.rows, plan.seed, plan.batch), loop.Place(0, 1, torch.device("cpu"))
-    _, cut = loop.take_steps(network, network, state, plan, schedule, shards, place, lambda: state.step == 3)
+    _, cut = loop.take_steps(state.network, state, plan, schedule, shards, place, lambda: state.step == 3)
     assert cut and state.step == 3
 
 
 def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
     plan, shards = plan_of(), shards_of()
-    whole = network_of(plan)
-    state = loop.TrainingState(whole, plan, [])
+    state = loop.TrainingState(learner_of(plan), plan, [])
     for _ in range(3):
-        advance(whole, state, plan, shards)
-    begun = network_of(plan)
-    half = loop.TrainingState(begun, plan, [])
-    advance(begun, half, plan, shards)
+        advance(state, plan, shards)
+    half = loop.TrainingState(learner_of(plan), plan, [])
+    advance(half, plan, shards)
     half.save(tmp_path)
-    resumed = network_of(plan)
-    other = loop.TrainingState(resumed, plan, [])
+    other = loop.TrainingState(learner_of(plan), plan, [])
     other.restore(tmp_path)
     assert other.step == 4 and other.history == half.history
     for _ in range(2):
-        advance(resumed, other, plan, shards)
-    for (name, a), (_, b) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
+        advance(other, plan, shards)
+    for (name, a), (_, b) in zip(state.network.named_parameters(), other.network.named_parameters(), strict=True):
         assert torch.equal(a, b), name
     assert all(torch.equal(state.best[n], other.best[n]) for n in state.best)
     assert [h["validation_loss"] for h in state.history] == [h["validation_loss"] for h in other.history]
@@ -138,8 +131,8 @@ def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_the_average_follows_its_formula() -> None:
-    network = network_of(plan_of())
-    state = loop.TrainingState(network, plan_of(), [])
+    learner = learner_of(plan_of())
+    network, state = learner.network, loop.TrainingState(learner, plan_of(), [])
     expected = float(network.into_bias.detach().flatten()[0])
     for step in range(1, 600):
         with torch.no_grad():
@@ -153,10 +146,10 @@ def test_the_average_follows_its_formula() -> None:
 
 def test_two_workers_gradients_average_to_those_of_one() -> None:
     plan, shards = plan_of(batch=65), shards_of()
-    network = network_of(plan)
+    network = learner_of(plan).network
     schedule = Schedule(shards.rows, plan.seed, plan.batch)
     index, draws = schedule.step(0), generator(1, 0)
-    ranks = loop.random_ranks(len(index), plan, 0, draws)
+    ranks = random_ranks(len(index), plan, 0, draws)
     dropped = draws.random((len(index), len(SIZES) * (1 + plan.settings["hidden"])), dtype=np.float32)
     tokens = shards.take(index).astype(np.int64)
 
@@ -176,7 +169,7 @@ def test_two_workers_gradients_average_to_those_of_one() -> None:
 
 def test_orders_are_permutations_half_of_them_canonical() -> None:
     plan = plan_of()
-    ranks = loop.random_ranks(4_000, plan, 1, generator(3))
+    ranks = random_ranks(4_000, plan, 1, generator(3))
     assert (np.sort(ranks, axis=1) == np.arange(3)).all()
     canonical = (ranks == np.array([2, 1, 0])).all(axis=1).mean()
     assert 0.5 < canonical < 0.66  # half, and one in six of the other half
@@ -189,8 +182,8 @@ def test_a_step_that_breaks_the_numbers_stops() -> None:
     from twinlake.core.errors import ModelError
 
     plan, shards = replace(plan_of(), rate=1e30), shards_of()
-    network = network_of(plan)
+    learner = learner_of(plan)
     with pytest.raises(ModelError, match=r"not a number at step \d+"):
         for _ in range(3):
-            advance(network, state := loop.TrainingState(network, plan, []), plan, shards)
+            advance(state := loop.TrainingState(learner, plan, []), plan, shards)
             del state

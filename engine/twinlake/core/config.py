@@ -32,6 +32,7 @@ def _not_bool(value: Any) -> Any:
 
 Count = Annotated[int, BeforeValidator(_not_bool), Field(strict=True)]
 Places = dict[tuple[str, ...], str]
+Text = Annotated[str, BeforeValidator(lambda value: _written(value) if isinstance(value, bool | int) else value)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 
 
@@ -64,7 +65,7 @@ class SourceConfig(Section):
     path: str | None = Field(None, description="File or folder: Parquet, CSV, JSON or ORC.")
     table: str | None = Field(None, description="Catalog table, 1 to 3 parts: main.sales.customers. Instead of path.")
     format: Literal["parquet", "csv", "json", "orc"] | None = Field(None, description="Default: from the file suffix.")
-    options: dict[str, str] = Field({}, description="Reader options of Spark, such as sep or multiLine.")
+    options: dict[str, Text] = Field({}, description="Reader options of Spark, such as sep or multiLine.")
     columns: list[str] | None = Field(None, description="Columns to read; default: all.")
     where: str | None = Field(None, description="Row filter in Spark SQL, such as: country = 'FR'.")
 

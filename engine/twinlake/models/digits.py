@@ -78,7 +78,7 @@ def encode_digits(column: ColumnCodec, array: pa.Array) -> Tokens:
     out = np.zeros((len(array), len(column.sizes)), np.uint16)
     out[:, 0] = column.sizes[0] - 1
     values = _legal(column, values)
-    out[:, 0] = np.where(numbers, np.where(values < 0, NEGATIVE, POSITIVE), out[:, 0])
+    out[:, 0] = np.where(numbers, np.where((values < 0) & (not column.day), NEGATIVE, POSITIVE), out[:, 0])
     out[:, 1:] = np.where(numbers[:, None], written(column, values), 0)
     if column.texts:
         codes = pc.index_in(as_text(array), pa.array(column.texts, pa.string())).fill_null(-1)

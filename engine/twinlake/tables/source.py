@@ -194,6 +194,7 @@ def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFram
             reader.option("header", config.options.get("header", "true"))
             .option("inferSchema", config.options.get("inferSchema", "true"))
             .option("sep", separator)
+            .option("escape", config.options.get("escape", '"'))  # a quote in quotes is doubled (RFC 4180)
         )
         if local is not None and config.options.get("header", "true") == "true":
             _check_header(spark, _csv_header(local, separator))
@@ -283,13 +284,26 @@ def _snapshot(local: Path) -> str:
     return digest.hexdigest()
 
 
+CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]+)(?:\.[A-Z0-9_]+)*\]")
+
+
 @contextmanager
 def spark_errors(what: str) -> Iterator[None]:
     """Turns Spark's errors into ours: the condition and the thing at hand, never Spark's text, which may hold cells."""
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import AnalysisException, ParseException, PySparkException
 
     try:
         yield
+    except Py4JJavaError as error:  # results fetched as Arrow: pyspark does not translate what failed in a task
+        text = str(error)
+        if own := _own_error(text):
+            raise own from None
+        named = CONDITION.findall(text)
+        if not named:
+            raise
+        condition = next((name for name in named if name.startswith("MALFORMED")), named[0])
+        raise DataError(f"{what}: Spark refused it with {condition}{_hint(condition)}") from None
     except PySparkException as error:
         condition = error.getCondition() or type(error).__name__
         if own := _own_error(str(error)):
@@ -308,7 +322,8 @@ def _hint(condition: str) -> str:
     hints = {
         "TABLE_OR_VIEW_NOT_FOUND": "; check the name and the current catalog",
         "UNABLE_TO_INFER_SCHEMA": "; the folder holds no readable file of this format",
-        "MALFORMED_RECORD_IN_PARSING": "; a record does not fit the schema (wrong number of fields, or a wrong type)",
+        "MALFORMED": "; a record does not fit the schema (wrong number of fields, or a wrong type); "
+        "CSV with line breaks inside quotes needs source.options.multiLine: true",
         "FAILED_READ_FILE": "; a file is damaged, or not of this format",
         "PARSE_SYNTAX_ERROR": "; check the SQL of source.where",
         "UNRESOLVED_COLUMN": "; check the column names in source.where",
