@@ -218,7 +218,7 @@ def publish_twin() -> Callable[..., Any]:
         progress: Any = None,
         rules: Any = (),
     ) -> Any:
-        job, codec = Job(str(model), check_model(model), rows, seed, {}), load_model(str(model), check_model(model))[0]
+        job, codec = Job(str(model), check_model(model), rows, seed, {}), load_model(str(model), check_model(model)).codec
         kept = read_rules(rules, [c.name for c in codec.columns if c.coarse] if train is not None and not rules else ())
         out = (run / ".staging-synthetic", run / "synthetic")
         return write_rows(spark, job, *out, partitions, progress or Silent(), kept, train)

@@ -27,7 +27,7 @@ def main(master: str, model: str, run: str, rows: str, train: str = "") -> None:
         )
     job = Job(model, check_model(Path(model)), int(rows), 7, {})
     staging, out = Path(run) / ".staging-synthetic", Path(run) / "synthetic"
-    copied = [c.name for c in load_model(model, job.digest)[0].columns if c.coarse] if train else []
+    copied = [c.name for c in load_model(model, job.digest).codec.columns if c.coarse] if train else []
     looked_up = Path(train) if train else None
     write_rows(spark, job, staging, out, None, Silent(), read_rules([], copied), looked_up)  # type: ignore[arg-type]
 

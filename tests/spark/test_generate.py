@@ -130,7 +130,7 @@ def test_conditions_that_cannot_be_met_are_refused(random_model: Path, condition
     from twinlake.generate.conditions import read_conditions
     from twinlake.models.store import check_model, load_model
 
-    codec, _, _ = load_model(str(random_model), check_model(random_model))
+    codec = load_model(str(random_model), check_model(random_model)).codec
     with pytest.raises(ConfigError, match=named):
         read_conditions(conditions, codec)
 

@@ -69,7 +69,7 @@ def check(made: pa.Table) -> None:
 def test_the_relations_are_found(model: Model) -> None:
     from twinlake.models.store import load_model
 
-    codec, _, _ = load_model(str(model.path), model.digest)
+    codec = load_model(str(model.path), model.digest).codec
     names = [c.name for c in codec.columns]
     found = {(r.kind, *(names[c] for c in r.columns)) for r in codec.relations}
     assert found == {

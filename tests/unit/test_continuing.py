@@ -75,7 +75,7 @@ def test_a_network_starts_with_the_likelihoods_of_the_model(tmp_path: Path) -> N
     old = codec_of(COLOUR, AGE)
     was = network_of(old, 1)
     folder = saved(tmp_path / "model", old, was)
-    facts = load_model(str(folder), "x")[1]
+    facts = load_model(str(folder), "x").facts
     new = codec_of(AGE, COLOUR)
     now = network_of(new, 2)
     start_from(now, folder, facts, value_maps(new, old))
@@ -92,7 +92,7 @@ def test_a_new_column_changes_nothing_for_the_others_at_first(tmp_path: Path) ->
     folder = saved(tmp_path / "model", old, was)
     new = codec_of(COLOUR, AGE, PLACE)
     now = network_of(new, 2)
-    start_from(now, folder, load_model(str(folder), "x")[1], value_maps(new, old))
+    start_from(now, folder, load_model(str(folder), "x").facts, value_maps(new, old))
     rows = [[0, 1, 0], [1, 3, 1], [2, 5, 2]]
     before = losses(was, [row[:2] for row in rows])
     torch.testing.assert_close(losses(now, rows)[:, :2], before, atol=1e-5, rtol=1e-5)

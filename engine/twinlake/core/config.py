@@ -128,9 +128,15 @@ class ModelConfig(Section):
     family: Literal["tabular", "language"] = Field(
         "tabular", description="tabular: fast, for any table; language: rows written token by token, free text above all."
     )
-    language: LanguageConfig = LanguageConfig()
+    language: LanguageConfig = Field(LanguageConfig(), description="Of the language family, and of texts in any family.")
     size: Literal["auto", "s", "m", "l"] = Field("auto", description="Width of the network; auto follows the data.")
     start_from: str | None = Field(None, description="Model folder, or run, to go on from: weights of columns that agree.")
+
+    @model_validator(mode="after")
+    def _check_start(self) -> ModelConfig:
+        if self.start_from is not None and self.family != "tabular":
+            raise ValueError(f"start_from: family {self.family} can't go on from an earlier model; leave it out")
+        return self
 
 
 class TrainConfig(Section):
