@@ -117,12 +117,14 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Maker:
-    """A job with its model: draws and decodes rows. `codec`: that by which the model draws, conditions included."""
+    """A job with its model: draws and decodes rows. `codec`: that by which the model draws, conditions included.
+    `null_texts`: whether texts may be null where real ones are."""
 
     job: Job
     model: LoadedModel
     codec: Codec
     steering: Steering
+    null_texts: bool = True
 
     @classmethod
     def of(cls, job: Job) -> Maker:
@@ -189,7 +191,7 @@ class Maker:
         drawn = np.zeros((writer.numbers, len(tokens)), np.float32)
         for place in range(script.layout.closed, writer.numbers):
             drawn[place] = uniform(bits, derive(self.job.seed, "texts", place))
-        written = writer.draw_rows(drawn, None, Known(tokens, np.ones(tokens.shape, np.bool_)), self.job.style)
+        written = writer.draw_rows(drawn, None, Known(tokens, np.ones(tokens.shape, np.bool_)), self.job.style, self.null_texts)
         fixed = set(self.steering.columns)
         texts = script.with_texts(batch, written)
         kept = [batch.column(c) if c in fixed else texts.column(c) for c in range(batch.num_columns)]
@@ -216,7 +218,7 @@ class Maker:
         if self.model.writer is not None and self.model.writes_rows:
             allowed = {at: Allowed(words, groups) for at, words in self.steering.allowed.items()}
             allowed |= {g.column: Allowed([words_of(g)]) for g in given}
-            written = self.model.writer.draw_rows(drawn, allowed, known, style)
+            written = self.model.writer.draw_rows(drawn, allowed, known, style, self.null_texts)
             return with_determined(self.codec, written, {*allowed, *_columns_of(self.codec, known)})
         if self.model.sampler is None:
             return np.zeros((len(row_ids), 0), np.uint16)

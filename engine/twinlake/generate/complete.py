@@ -8,6 +8,7 @@ model does not know are carried through.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,7 +112,7 @@ def _completed(
     """`positions`: (column of the batch behind the key, column of the codec) of what is known."""
     from pyspark import TaskContext
 
-    maker = Maker.of(job)
+    maker = replace(Maker.of(job), null_texts=not impute)
     context = TaskContext.get()
     task, seen = context.partitionId() if context is not None else 0, 0
     for batch in batches:

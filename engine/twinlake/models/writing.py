@@ -74,9 +74,11 @@ class LanguageSampler:
         allowed: Mapping[int, Allowed] | None = None,
         known: Known | None = None,
         style: Style = PLAIN,
+        nulls: bool = True,
     ) -> Tokens:
         """Tokens, uint16 [rows, places], of `uniforms` [places, rows] in [0, 1). `known`: tokens of closed places that rows
-        have already; columns that a row knows are told first, then those in `allowed`, then the rest."""
+        have already; columns that a row knows are told first, then those in `allowed`, then the rest. `nulls`: whether texts
+        may be null where real ones are."""
         out = np.zeros((uniforms.shape[1], self.layout.places), np.uint16)
         for rows, columns in self._patterns(uniforms.shape[1], known):
             size = CHUNK[self.settings.core]
@@ -84,7 +86,7 @@ class LanguageSampler:
                 own = rows[start : start + size]
                 # products of a few rows differ in their last bits, and oneDNN compiles code for each new number of rows
                 padded = own[np.minimum(np.arange(-(-len(own) // PADDED_ROWS) * PADDED_ROWS), len(own) - 1)]
-                chunk = _Chunk(self, uniforms[:, padded], padded, allowed or {}, known, columns, style)
+                chunk = _Chunk(self, uniforms[:, padded], padded, allowed or {}, known, columns, style, nulls)
                 out[own] = chunk.draw()[: len(own)]
         return out
 
@@ -111,11 +113,13 @@ class _Chunk:
         known: Known | None,
         first: list[int],
         style: Style,
+        nulls: bool,
     ) -> None:
         layout, count = model.layout, uniforms.shape[1]
         self._model, self._layout, self._rows, self._style = model, layout, rows, style
         self._uniforms = torch.from_numpy(np.ascontiguousarray(uniforms)).clamp(max=UNPICKABLE)
         self._allowed, self._known, self._first = allowed, known, first
+        self._nulls = model.nulls if nulls else frozenset()
         self._plain = not allowed and known is None and style == PLAIN
         self.tokens = torch.zeros((layout.places, count), dtype=torch.int64)
         self._before = torch.full((count,), layout.ids)
@@ -203,7 +207,7 @@ class _Chunk:
             rows = active[torch.arange(-(-len(active) // PADDED_ROWS) * PADDED_ROWS).clamp(max=len(active) - 1)]
             h = self._step(place + at, None if len(active) == self.tokens.shape[1] else rows)[: len(active)]
             logits = h @ head.T + bias
-            if at or column not in model.nulls:
+            if at or column not in self._nulls:
                 logits[:, NULL] = -torch.inf
             drawn = pick(logits, size, self._uniforms[place + at][active], None, self._style).to(torch.int64)
             self.tokens[place + at, active] = drawn
