@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,9 @@ def test_every_row_is_valid(finished: Path) -> None:
     assert pc.min(twin["opened"]).as_py() >= FIRST and pc.max(twin["opened"]).as_py() <= LAST
     assert pc.min(real["amount"]).as_py() <= pc.min(twin["amount"]).as_py()
     assert pc.max(twin["amount"]).as_py() <= pc.max(real["amount"]).as_py()
+    state = json.loads((finished / "run.json").read_text())
+    assert state["synthetic"].get("invalid", 0) == 0
+    assert ("invalid" in state["synthetic"]) == (state["config"]["model"]["family"] == "language")
     assert len(set(twin["ticket"].to_pylist())) == ROWS
     assert not set(twin["ticket"].to_pylist()) & set(real["ticket"].to_pylist())
 

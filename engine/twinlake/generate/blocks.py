@@ -80,18 +80,21 @@ def kernel_id() -> str:
 
 def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
     """Draws, writes and counts one part; yields its manifest row."""
-    codec = load_model(job.model, job.digest).codec
+    model = load_model(job.model, job.digest)
+    codec, script, invalid = model.codec, model.script if model.writes_rows else None, 0
     size = blocks_per_part(job.rows)
     blocks = range(number * size, min((number + 1) * size, block_count(job.rows)))
     everything, first = TokenCounter(codec), TokenCounter(codec)
     content = hashlib.sha256()
 
     def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal invalid
         for start, tokens, batch in decoded(blocks, job):
             everything.add(tokens)
             if start < job.counted:
                 first.add(tokens[: job.counted - start])
             content.update(batch.serialize())
+            invalid += script.invalid(batch) if script is not None else 0
             yield batch
 
     folder = Path(staging)
@@ -108,6 +111,7 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
             "content": content.hexdigest(),
             "kernel": kernel_id(),
             "first_row": blocks.start * BLOCK_ROWS,
+            **({"invalid": invalid} if script is not None else {}),
         }
 
     schema = codec.schema.with_metadata({**(codec.schema.metadata or {}), **job.metadata})

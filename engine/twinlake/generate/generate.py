@@ -95,6 +95,9 @@ def write_rows(
         "kernels": kernels,
         "redrawn": redrawn,
     }
+    checked = [p.facts["invalid"] for p in finished_parts(staging).values() if "invalid" in p.facts]
+    if checked:
+        facts["invalid"] = sum(checked)
     publish(staging, out, parts, facts)
     shutil.rmtree(_redraws(staging), ignore_errors=True)
     return _facts(read_manifest(out))
@@ -104,7 +107,7 @@ def _facts(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "rows": manifest["rows"],
         "parts": len(manifest["parts"]),
-        **{k: manifest[k] for k in ("redrawn", "kernels")},
+        **{k: manifest[k] for k in ("redrawn", "kernels", "invalid") if k in manifest},
     }
 
 

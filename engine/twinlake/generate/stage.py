@@ -78,7 +78,8 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         )
     redrawn = f", {sum(facts['redrawn'].values()):,} redrawn by rules" if rules else ""
     parts = f"{facts['parts']} parts" if facts["parts"] > 1 else "one part"
-    return f"{facts['rows']:,} rows in {parts}{redrawn}"
+    checked = f", {facts['invalid']:,} invalid" if "invalid" in facts else ""
+    return f"{facts['rows']:,} rows in {parts}{redrawn}{checked}"
 
 
 def _groups(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> tuple[Group, ...]:

@@ -91,6 +91,13 @@ class Script:
             place += text.bound
         return batch
 
+    def invalid(self, batch: pa.RecordBatch) -> int:
+        """How many rows hold a cell that no automaton allows: none of what was drawn; the net below the construction."""
+        tokens, bad = self.codec.encode(batch), np.zeros(batch.num_rows, np.bool_)
+        for column, automaton in self.automata.items():
+            bad |= ~automaton.run(tokens[:, list(self.codec.slots[column])])
+        return int(bad.sum())
+
     def save(self, folder: Path) -> None:
         """Writes the files of FILES (`codec` aside: the caller keeps it)."""
         content = {
