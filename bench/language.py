@@ -3,9 +3,10 @@
     python bench/language.py --data ../shared/data --judge ../shared/bench/evaluate_quality.py --core lstm
 
 Each table is split 70/30; ours trains on at most 10,000 rows of the 70%. Gretel's rows were made from a model that saw all
-rows, the test rows too. 5,000 synthetic rows on both sides. Columns that are unique in the real table are left out of both: ours
-makes keys anew, so that none is a real one, which any classifier sees. Printed for each: bivariate total variation and its floor
-(holdout rows), AUC of the classifier two-sample test, mean accuracy lost by classifiers that learn from synthetic rows.
+rows, the test rows too. 5,000 synthetic rows on both sides. Columns that are unique in the real table are left out of both:
+ours makes keys anew, so that none is a real one, which any classifier sees. Printed for each: bivariate total variation and
+its floor (holdout rows), AUC of the classifier two-sample test, mean accuracy lost by classifiers that learn from synthetic
+rows.
 """
 
 from __future__ import annotations
