@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from twinlake.classify.classify import classify_table
 from twinlake.classify.detector import Detector
@@ -121,8 +121,9 @@ def fit(
     """
     from twinlake.train.frame import fit_frame
 
-    if family not in ("tabular",):
-        raise ConfigError(f"unknown model family {family!r}{nearest(family, ['tabular'])}; known: tabular")
+    families = get_args(ModelConfig.model_fields["family"].annotation)
+    if family not in families:
+        raise ConfigError(f"unknown model family {family!r}{nearest(family, families)}; known: {', '.join(families)}")
     out = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="twinlake-")) / "model"
     earlier = start_from.path if isinstance(start_from, Model) else start_from
     chosen = {"family": family, "size": size, "start_from": None if earlier is None else str(earlier)}

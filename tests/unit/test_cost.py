@@ -52,3 +52,11 @@ def test_a_time_limit_bounds_the_training() -> None:
     assert cost(train={"max_minutes": 0.1}).seconds["train"] == pytest.approx(15 + 6)
     text = cost().to_text()
     assert "100,000" not in text and "111,111 in" in text and "388 values" in text
+
+
+def test_a_written_row_by_hand() -> None:
+    found = cost(model={"family": "language", "size": "m"}, holdout={"fraction": 0.0})
+    # a colour, a code in two tokens, an amount of unknown range as one digit; an LSTM of 256 units over embeddings of 128
+    assert found.tokens == 1 + 2 + 1 and found.values == 6 + 6 + 256 + 10
+    assert found.parameters == 278 * 129 + 4 * 256 * (128 + 256)
+    assert found.seconds["generate"] > cost(model={"size": "m"}, holdout={"fraction": 0.0}).seconds["generate"]

@@ -39,6 +39,14 @@ class LanguageSettings:
         return self.rnn_units if self.core == "lstm" else self.embedding_dim
 
 
+def core_products(settings: LanguageSettings) -> int:
+    """Multiplications of one step through the core: as many as it has weights."""
+    d, units = settings.embedding_dim, settings.rnn_units
+    if settings.core == "transformer":
+        return 12 * settings.layers * d * d
+    return 4 * units * (d + units) + (settings.layers - 1) * 8 * units * units
+
+
 class LstmCore(nn.Module):
     """float32 [B, T, embedding_dim] -> [B, T, rnn_units]."""
 

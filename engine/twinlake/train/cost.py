@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 from twinlake.core.config import Config
 from twinlake.models.column import BLOCK, WIDE
+from twinlake.models.cores import core_products
 from twinlake.models.tabular import TabularSettings, settings_for
+from twinlake.models.tokenizer import LARGEST
 from twinlake.profile.stage import read_profile
 from twinlake.profile.types import ColumnProfile, Profile
 from twinlake.tables.run_folder import RunFolder
+from twinlake.train.fit_language import language_schedule, language_settings
 from twinlake.train.fit_tabular import schedule_of
 from twinlake.transform.plan import Plan
 from twinlake.transform.stage import plan_of
@@ -25,6 +28,10 @@ NUMBER_TOKENS = (96, 24)
 PARENTS = 32
 FLOPS = 1.2e10
 """Floating-point operations of one core in a second, small products, forward and backward."""
+LARGE_FLOPS = 5.0e10
+"""The same of the larger products of a model that writes."""
+PIECE = 4.5
+"""Characters of a piece of text, about."""
 CELLS = {"profile": 1.2e6, "classify": 3.0e5, "transform": 1.5e6, "encode": 3.0e6, "generate": 1.8e6, "evaluate": 1.0e6}
 """Cells of one core in a second."""
 START = {"profile": 8.0, "transform": 2.0, "encode": 3.0, "train": 15.0, "generate": 2.0, "evaluate": 20.0, "report": 3.0}
@@ -71,20 +78,17 @@ def estimate(profile: Profile, plan: Plan, config: Config, cores: int) -> Cost:
     """The cost of the whole line for a table with this profile under this plan."""
     kept = {c.name: c for c in plan.kept}
     learned = [c for c in profile.columns if c.name in kept and kept[c.name].synthesis == "model"]
-    sizes = [size for c in learned for size in _sizes(c)]
-    modelled = sum(1 for c in learned if _sizes(c))
+    texts = [c for c in profile.columns if c.name in kept and c.kind == "text"]
     rows, columns = max(1, profile.rows), len(kept)
+    networks = _networks(learned, texts, rows, config)
+    modelled = sum(1 for c in learned if _sizes(c)) + len(texts)
     held_out = 0.0 if config.holdout.source else config.holdout.fraction
     source = round(profile.rows / (1.0 - held_out))
     twin = source if config.generate.rows == "source" else config.generate.rows
-    batch, steps = schedule_of(rows, config.train)
-    settings = settings_for(config.model.size, rows, tuple(sizes), batch)
-    parents = min(PARENTS, len(sizes))
-    per_row = _products(sizes, parents, settings)
-    flops = 6.0 * per_row * batch * steps  # forward, and backward twice as much (Kaplan et al., 2020)
-    train = flops / FLOPS / cores
+    # forward, and backward twice as much (Kaplan et al., 2020)
+    train = sum(6.0 * n.products * n.batch * n.steps / n.flops for n in networks) / cores
     if config.train.max_minutes is not None:
-        train = min(train, 60.0 * config.train.max_minutes)
+        train = min(train, 60.0 * config.train.max_minutes * len(networks))
     work = {
         "profile": rows * len(profile.columns),
         "classify": min(rows, CLASSIFIED_ROWS) * len(profile.columns),
@@ -95,24 +99,66 @@ def estimate(profile: Profile, plan: Plan, config: Config, cores: int) -> Cost:
     }
     seconds = {stage: START.get(stage, 0.0) + cells / CELLS[stage] / cores for stage, cells in work.items()}
     seconds |= {"train": START["train"] + train, "report": START["report"]}
+    seconds["generate"] += sum(2.0 * n.products * twin / n.flops for n in networks if n.flops == LARGE_FLOPS) / cores
     order = ("profile", "classify", "transform", "encode", "train", "generate", "evaluate", "report")
-    parameters = sum(sizes) * settings.embedding + per_row + sum(sizes)
-    activations = 4 * batch * len(sizes) * (parents * settings.embedding + 4 * settings.hidden) + 4 * batch * sum(sizes)
-    worker = 16 * parameters + min(activations, 2**31) + 2 * rows * len(sizes)
     return Cost(
         source,
         twin,
         modelled,
         columns - modelled,
-        len(sizes),
-        sum(sizes),
-        parameters,
-        steps,
-        batch,
-        worker,
+        sum(n.tokens for n in networks),
+        sum(n.values for n in networks),
+        sum(n.parameters for n in networks),
+        networks[0].steps,
+        networks[0].batch,
+        max(16 * n.parameters + min(n.activations, 2**31) + 2 * rows * n.tokens for n in networks),
         cores,
         {stage: seconds[stage] for stage in order},
     )
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What one training takes: tokens and multiplications of a row, values, parameters, bytes between forward and backward."""
+
+    tokens: int
+    values: int
+    parameters: int
+    products: int
+    batch: int
+    steps: int
+    activations: int
+    flops: float
+
+
+def _networks(learned: list[ColumnProfile], texts: list[ColumnProfile], rows: int, config: Config) -> list[_Network]:
+    """The networks of a run, the one of the rows first."""
+    writes = config.model.family == "language"
+    out = [] if writes else [_tabular([size for c in learned for size in _sizes(c)], rows, config)]
+    if writes or texts:
+        closed = [size for c in learned for size in _told(c)] if writes else []
+        out.append(_language(closed, sum(_pieces(c) for c in texts), rows, config))
+    return out
+
+
+def _tabular(sizes: list[int], rows: int, config: Config) -> _Network:
+    batch, steps = schedule_of(rows, config.train)
+    settings = settings_for(config.model.size, rows, tuple(sizes), batch)
+    parents = min(PARENTS, len(sizes))
+    products = _products(sizes, parents, settings)
+    parameters = sum(sizes) * settings.embedding + products + sum(sizes)
+    activations = 4 * batch * len(sizes) * (parents * settings.embedding + 4 * settings.hidden) + 4 * batch * sum(sizes)
+    return _Network(len(sizes), sum(sizes), parameters, products, batch, steps, activations, FLOPS)
+
+
+def _language(sizes: list[int], pieces: int, rows: int, config: Config) -> _Network:
+    batch, steps = language_schedule(rows, config.model, config.train)
+    settings = language_settings(config.model, rows)
+    tokens, values, core = len(sizes) + pieces, sum(sizes) + (LARGEST if pieces else 0), core_products(settings)
+    products = tokens * core + settings.embedding_dim * (sum(sizes) + pieces * LARGEST)
+    parameters = values * (settings.embedding_dim + 1) + core
+    activations = 4 * batch * tokens * (6 * settings.width) + 4 * batch * pieces * LARGEST
+    return _Network(tokens, values, parameters, products, batch, steps, activations, LARGE_FLOPS)
 
 
 def run_cost(folder: RunFolder, config: Config) -> str:
@@ -136,6 +182,21 @@ def _sizes(column: ColumnProfile) -> tuple[int, ...]:
     if column.kind in ("number", "datetime"):
         return (distinct + 2,) if distinct <= NUMBER_TOKENS[0] else NUMBER_TOKENS
     return (distinct + 2,) if distinct <= WIDE else (math.ceil(distinct / BLOCK) + 2, BLOCK)
+
+
+def _told(column: ColumnProfile) -> list[int]:
+    """About the vocabularies of a column's tokens when it is written: numbers of many values digit by digit."""
+    if column.kind == "datetime":
+        return [10] * (8 if column.type == "date" else 14)
+    if column.kind == "number" and column.distinct > NUMBER_TOKENS[0]:
+        ends = [abs(v) for v in (column.minimum, column.maximum) if isinstance(v, int | float)]
+        return [10] * (len(str(int(max(ends, default=1)))) + (column.decimals or 0))
+    return list(_sizes(column))
+
+
+def _pieces(column: ColumnProfile) -> int:
+    """About the pieces of a text."""
+    return max(1, min(256, round((column.length_mean or PIECE) / PIECE)))
 
 
 def _shown(seconds: float) -> str:

@@ -34,13 +34,16 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
         derive(config.run.seed, "model"),
         progress,
     )
+    told = [_told(facts)] if facts["history"] else []
+    if "texts" in facts:
+        told.append(f"texts: {_told(facts['texts'])}")
+    return "; ".join(told) or "nothing to learn: every column is constant or made anew"
+
+
+def _told(facts: dict[str, Any]) -> str:
+    """How a training ended, for the line of the stage."""
     history = facts["history"]
-    best = min((h["validation_loss"] for h in history), default=None)
-    if best is None and "texts" in facts:
-        history, facts = facts["texts"]["history"], facts["texts"]
-        best = min((h["validation_loss"] for h in history), default=None)
-    if best is None:
-        return "nothing to learn: every column is constant or made anew"
+    best = min(h["validation_loss"] for h in history)
     told = f"{len(history)} validations, best loss {best:.3f} nats a row; {_said(facts)}"
     if start := facts.get("start_from"):
         told += (
