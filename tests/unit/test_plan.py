@@ -54,7 +54,7 @@ def test_each_kind_of_column_gets_its_transform_and_synthesis() -> None:
         "state": ("keep", "string", "model"),
         "badge": ("redact", "string", "constant"),  # a label without a rule
         "amount": ("keep", "decimal(10,2)", "model"),
-        "notes": ("keep", "string", "format"),
+        "notes": ("keep", "string", "text"),
         "gone": ("keep", "string", "null"),
         "blob": ("redact", "binary", "null"),
         "tags": ("drop", "array<string>", "none"),
@@ -76,6 +76,9 @@ def test_each_kind_of_column_gets_its_transform_and_synthesis() -> None:
         ({"transform": "redact", "with": "characters"}, "category", "format"),
         ({"transform": "redact", "with": "constant", "value": "-"}, "text", "constant"),
         ({"transform": "keep"}, "constant", "model"),
+        ({"transform": "keep"}, "text", "text"),
+        ({"transform": "hash"}, "text", "format"),
+        ({"transform": "encrypt"}, "text", "format"),
     ],
 )
 def test_synthesis_follows_transform_and_kind(rule: dict[str, Any], kind: str, synthesis: str) -> None:

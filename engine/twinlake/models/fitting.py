@@ -54,6 +54,8 @@ def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
         return _surrogate(stats, people)
     if synthesis in ("key", "format"):
         return _regenerated(stats, synthesis, people)
+    if synthesis == "text":
+        return _prose(stats, people)
     if stats.distinct == 1 and stats.non_null >= people > stats.nulls and not stats.uncounted and stats.counts:
         return ColumnCodec(stats.name, stats.type, "constant", values=tuple(stats.counts))
     if stats.type not in ("string", "boolean"):
@@ -84,7 +86,7 @@ def _fit_category(stats: ColumnStatistics, people: int) -> ColumnCodec:
     if stats.type == "string" and share < KEPT_SHARE and stats.extra.get("entity"):
         return _surrogate(stats, people)
     if stats.type == "string" and share < KEPT_SHARE:
-        return _regenerated(stats, "format", people)
+        return _prose(stats, people)
     if not kept:
         return _nothing(stats)
     codec = ColumnCodec(stats.name, stats.type, "category", values=tuple(kept), states=_null_state(stats, people))
@@ -257,6 +259,12 @@ def _written_as(stats: ColumnStatistics) -> tuple[str, int] | None:
 def _regenerated(stats: ColumnStatistics, method: str, people: int) -> ColumnCodec:
     recipe = _recipe(stats, method, people)
     return ColumnCodec(stats.name, stats.type, method, states=_null_state(stats, people), recipe=recipe)
+
+
+def _prose(stats: ColumnStatistics, people: int) -> ColumnCodec:
+    """A text that a language model may learn to write where it is one of words; made anew by its format elsewhere."""
+    made = _regenerated(stats, "format", people)
+    return replace(made, recipe={**(made.recipe or {}), "prose": True})
 
 
 def _recipe(stats: ColumnStatistics, method: str, people: int) -> dict[str, Any]:

@@ -35,9 +35,9 @@ ENOUGH = 0.995
 
 
 def free_texts(codec: Codec) -> tuple[int, ...]:
-    """The columns of prose: texts of several words that are nobody's key or name."""
-    prose = [c.method == "format" and c.type == "string" and (c.recipe or {}).get("kind") == "words" for c in codec.columns]
-    return tuple(i for i, is_prose in enumerate(prose) if is_prose)
+    """The columns of prose that the plan lets be learned: texts of several words that are nobody's key or name."""
+    recipes = [(i, c.recipe or {}) for i, c in enumerate(codec.columns) if c.method == "format" and c.type == "string"]
+    return tuple(i for i, recipe in recipes if recipe.get("prose") and recipe["kind"] == "words")
 
 
 def fit_script(

@@ -78,7 +78,7 @@ def estimate(profile: Profile, plan: Plan, config: Config, cores: int) -> Cost:
     """The cost of the whole line for a table with this profile under this plan."""
     kept = {c.name: c for c in plan.kept}
     learned = [c for c in profile.columns if c.name in kept and kept[c.name].synthesis == "model"]
-    texts = [c for c in profile.columns if c.name in kept and c.kind == "text"]
+    texts = [c for c in profile.columns if c.name in kept and kept[c.name].synthesis == "text"]
     rows, columns = max(1, profile.rows), len(kept)
     networks = _networks(learned, texts, rows, config)
     modelled = sum(1 for c in learned if _sizes(c)) + len(texts)

@@ -16,9 +16,12 @@ from twinlake.transform.transforms.base import Faker
 from twinlake.transform.transforms.redact import replacement
 from twinlake.transform.transforms.values import family, is_scalar, is_text
 
-Synthesis = Literal["model", "surrogate", "key", "format", "constant", "null", "none"]
-"""How the twin's column is made. model: by the model. surrogate: the entity's fakes. key: new unique identifiers.
-format: text of the same shape. constant: one text. null: nulls only. none: the column is not in the twin."""
+PROSE = ("keep", "spans")
+"""Transforms that leave prose that can be learned; of all others texts keep their form alone."""
+Synthesis = Literal["model", "text", "surrogate", "key", "format", "constant", "null", "none"]
+"""How the twin's column is made. model: by the model. text: written by a language model, given the rest of the row. surrogate:
+the entity's fakes. key: new unique identifiers. format: text of the same shape. constant: one text. null: nulls only. none:
+the column is not in the twin."""
 
 COARSER = ("bucket", "round", "clip", "generalize")
 """Transforms after which many rows share a value, so that a key is none any more."""
@@ -86,7 +89,7 @@ def synthesis_of(transform: str, parameters: Mapping[str, Any], column: Context,
     if kind == "key" or (kind == "number" and parameters.get("cipher") == "ff1"):
         return "key"
     if kind == "text":
-        return "format"
+        return "text" if transform in PROSE else "format"
     # pseudonyms of numbers and dates are text without an order: only few different ones can be modelled
     return "format" if transform in ("hash", "encrypt", "combine") and kind in ("number", "datetime") else "model"
 

@@ -15,10 +15,11 @@ import yaml
 
 from twinlake.core.errors import ConfigError, PolicyError, escaped, nearest
 from twinlake.core.strict_yaml import Lines, read_yaml
-from twinlake.transform.columns import ColumnPlan, Synthesis, schema_hash, synthesis_of
+from twinlake.transform.columns import PROSE, ColumnPlan, Synthesis, schema_hash, synthesis_of
 from twinlake.transform.transforms import TRANSFORMS, Context, Transform
 from twinlake.transform.transforms.base import checked
 from twinlake.transform.transforms.conditional import SQL
+from twinlake.transform.transforms.values import is_text
 
 FORMAT = 1
 _FIELDS = ("name", "type", "nullable", "entity", "transform", "parameters", "output_type", "synthesis", "reason")
@@ -227,7 +228,7 @@ def _derived(
         raise PolicyError(f"{at}: {error}") from None
     given = raw.get("synthesis", fixed)
     # what the profile decides (key, format, empty) can't be told from the plan alone; what the transform fixes can
-    free = {"model", "key", "format", "null"}
+    free = {"model", "key", "format", "null", *(["text"] if transform.name in PROSE and is_text(context.type) else [])}
     allowed = free if fixed == "model" else {"surrogate", "format", "null"} if fixed == "surrogate" else {fixed}
     if given not in allowed:
         raise PolicyError(
