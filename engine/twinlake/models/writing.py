@@ -19,6 +19,7 @@ from twinlake.core.seeds import generator
 from twinlake.models.automaton import Automaton, joined
 from twinlake.models.column import Tokens
 from twinlake.models.cores import LanguageSettings, Steps, steps_of
+from twinlake.models.folded import linear
 from twinlake.models.layout import Layout
 from twinlake.models.sampler import BLOCK_ROWS, PADDED_ROWS, PLAIN, Known, Style, pick
 from twinlake.models.tokenizer import END, NULL
@@ -192,7 +193,7 @@ class _Chunk:
 
     def _pick(self, place: int, h: Tensor, legal: Tensor) -> Tensor:
         model, start, size = self._model, int(self._layout.offsets[place]), self._layout.sizes[place]
-        logits = h @ model._heads[start : start + size].T + model.weights["bias"][start : start + size]
+        logits = linear(h, model._heads[start : start + size], model.weights["bias"][start : start + size])
         if self._plain and model.calibration is not None:
             logits = logits + model.calibration[place]
         logits = logits.masked_fill_(~legal, -torch.inf)
@@ -206,7 +207,7 @@ class _Chunk:
             # a whole number of registers, for the same reason as whole chunks
             rows = active[torch.arange(-(-len(active) // PADDED_ROWS) * PADDED_ROWS).clamp(max=len(active) - 1)]
             h = self._step(place + at, None if len(active) == self.tokens.shape[1] else rows)[: len(active)]
-            logits = h @ head.T + bias
+            logits = linear(h, head, bias)
             if at or column not in self._nulls:
                 logits[:, NULL] = -torch.inf
             drawn = pick(logits, size, self._uniforms[place + at][active], None, self._style).to(torch.int64)

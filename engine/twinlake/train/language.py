@@ -56,7 +56,7 @@ class LanguagePlan(Plan):
 class LanguageLearner:
     """A language network in training: see Learner."""
 
-    orders = 1
+    orders, mixed = 1, True
 
     def __init__(self, network: LanguageNetwork) -> None:
         self._network, self.decay = network, network.settings.decay

@@ -63,6 +63,11 @@ class Place:
         """This worker's slice of what is drawn for all."""
         return drawn[self.rank :: self.world]
 
+    def precision(self, mixed: bool) -> torch.autocast:
+        """What products of a forward pass are taken in."""
+        able = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed and able)
+
     def sum(self, tensor: Tensor) -> Tensor:
         """`tensor` summed over the workers, in place."""
         if self.world > 1:
@@ -72,10 +77,12 @@ class Place:
 
 class Learner(Protocol):
     """What a family brings to the loop. `network`: its forward takes the tensors of `inputs` or `checks` and returns losses
-    whose sum is that of the rows, in nats; `decay`: of its matrices; `orders`: candidates for the order of telling."""
+    whose sum is that of the rows, in nats; `decay`: of its matrices; `orders`: candidates for the order of telling; `mixed`:
+    whether GPUs that have bfloat16 multiply in it (weights and sums stay float32)."""
 
     decay: float
     orders: int
+    mixed: bool
 
     @property
     def network(self) -> nn.Module:
@@ -212,7 +219,8 @@ def take_steps(
         for number, part in enumerate(parts, 1):
             with nullcontext() if number == len(parts) or place.world == 1 else wrapped.no_sync():  # type: ignore[operator]
                 # summed over this worker's rows and scaled so that averaging over workers gives the global mean
-                loss = wrapped(*part).sum() * (place.world / len(index))
+                with place.precision(state.learner.mixed):
+                    loss = wrapped(*part).sum() * (place.world / len(index))
                 loss.backward()
             total += float(loss.detach()) * len(index) / place.world
         seen += len(tokens)

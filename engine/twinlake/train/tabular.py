@@ -75,6 +75,8 @@ class TabularPlan(Plan):
 class TabularLearner:
     """A tabular network in training: see Learner."""
 
+    mixed = False
+
     def __init__(self, network: TabularNetwork, plan: TabularPlan) -> None:
         self._network, self._plan = network, plan
         self.decay, self.orders = network.settings.decay, len(plan.orders)
