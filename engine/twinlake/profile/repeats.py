@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 MOST = 100_000
 MOST_ASIDE = 1_000_000  # by all tasks: the cells of a column meet in one task
 BLOCK = 1_000_000
-BLOCK_DDL = "bucket int, contents binary, counts binary"
+BLOCK_DDL = "bucket int, contents binary, twice binary, counts binary"
 REPEATED_DDL = "content bigint, count bigint, pieces bigint"
-BLOCK_NAMES = ("bucket", "contents", "counts")
+BLOCK_NAMES = ("bucket", "contents", "twice", "counts")
 CHUNK = 65_536
+START = np.uint64(44)
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,18 @@ class Repeats:
 
     def find(self, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these are repeated."""
-        if not len(self.contents):
-            return np.zeros(len(contents), np.bool_)
-        at = np.searchsorted(self.contents, contents)
-        return np.asarray(self.contents[np.minimum(at, len(self.contents) - 1)] == contents)
+        found: npt.NDArray[np.bool_] = self._starts[contents.view(np.uint64) >> START]
+        some = contents[found]  # a few in a hundred, if not repeated themselves
+        at = np.searchsorted(self.contents, some)
+        found[found] = self.contents[np.minimum(at, len(self.contents) - 1)] == some
+        return found
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.bool_]:
+        """Whether any repeated content starts with these bits."""
+        marks = np.zeros(1 << 20, np.bool_)  # the 64 - START first bits
+        marks[self.contents.view(np.uint64) >> START] = True
+        return marks
 
 
 def find_repeats(hashed: DataFrame, split: Split, rows: int) -> Repeats | None:
@@ -78,22 +87,23 @@ def _blocks(batches: Iterable[pa.RecordBatch], buckets: int) -> Iterator[pa.Reco
 
 
 def _block(held: list[npt.NDArray[np.int64]], buckets: int) -> pa.RecordBatch:
-    """The distinct contents and their counts, int64 as bytes, by equal ranges of the hash."""
+    """The distinct contents, those that come twice or more, and their counts, int64 as bytes, by equal ranges of the hash."""
     contents, counts = np.unique(np.concatenate(held).view(np.uint64), return_counts=True)
-    bucket = (contents >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
-    cuts = np.searchsorted(bucket, np.arange(buckets + 1, dtype=np.uint64)).tolist()
-    sides = [[side[a:b].tobytes() for a, b in itertools.pairwise(cuts)] for side in (contents, counts)]
-    return pa.RecordBatch.from_arrays([pa.array(range(buckets), pa.int32()), *map(pa.array, sides)], names=list(BLOCK_NAMES))
+    several = counts > 1
+    sides = []
+    for values, by in ((contents, contents), (contents[several], contents[several]), (counts[several], contents[several])):
+        bucket = (by >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
+        cuts = np.searchsorted(bucket, np.arange(buckets + 1, dtype=np.uint64)).tolist()
+        sides.append(pa.array([values[a:b].tobytes() for a, b in itertools.pairwise(cuts)]))
+    return pa.RecordBatch.from_arrays([pa.array(range(buckets), pa.int32()), *sides], names=list(BLOCK_NAMES))
 
 
 def _repeated(table: pa.Table) -> pa.Table:
-    contents, counts = (np.frombuffer(b"".join(table.column(n).to_pylist()), np.int64) for n in BLOCK_NAMES[1:])
-    order = np.argsort(contents)
-    contents, counts = contents[order], counts[order]
-    starts = np.flatnonzero(np.concatenate([[True], contents[1:] != contents[:-1]])) if len(contents) else order
-    rows = np.add.reduceat(counts, starts) if len(starts) else counts
-    pieces, twice = np.diff(np.append(starts, len(contents))), rows > 1
-    return pa.table({"content": contents[starts][twice], "count": rows[twice], "pieces": pieces[twice]})
+    found, twice, counts = (np.frombuffer(b"".join(table.column(n).to_pylist()), np.int64) for n in BLOCK_NAMES[1:])
+    contents, pieces = np.unique(found, return_counts=True)
+    rows = pieces + np.bincount(np.searchsorted(contents, twice), counts - 1, len(contents)).astype(np.int64)
+    several = rows > 1
+    return pa.table({"content": contents[several], "count": rows[several], "pieces": pieces[several]})
 
 
 @dataclass
