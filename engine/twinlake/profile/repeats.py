@@ -125,29 +125,28 @@ class Aside:
 
 
 def single_train_rows(batches: Iterable[pa.RecordBatch], repeats: Repeats, aside: Aside) -> Iterator[pa.RecordBatch]:
-    """Rows (CONTENT, HOLDOUT, columns) -> the train rows among those that are alone (KEY, columns).
+    """Rows (CONTENT, with a split by entity HOLDOUT, then columns) -> the train rows among those that are alone (KEY, columns).
 
     One row of each repeated content goes to `aside`, unless its entity is held out.
     """
     seen: set[int] = set()
+    told = repeats.split.by_entity
     for batch in batches:
-        contents, names = batch.column(0).to_numpy(), ["key", *(str(i) for i in range(batch.num_columns - 2))]
+        contents, columns = batch.column(0).to_numpy(), batch.columns[1 + told :]
+        names = ["key", *(str(i) for i in range(len(columns)))]
         repeated = repeats.find(contents)
         keys = keys_of(contents, np.ones(len(contents), np.int64))
-        told = batch.column(1)
-        held_out = (
-            told.to_numpy(zero_copy_only=False).astype(np.bool_) if told.null_count == 0 else is_held_out(repeats.split, keys)
-        )
+        held_out = batch.column(1).to_numpy(zero_copy_only=False) if told else is_held_out(repeats.split, keys)
         new = []
-        for at in np.flatnonzero(repeated & ~(held_out & (told.null_count == 0))).tolist():
+        for at in np.flatnonzero(repeated & ~(held_out & told)).tolist():
             content = int(contents[at])
             if content not in seen:
                 seen.add(content)
                 new.append(at)
         if new:
             aside.contents.append(contents[new])
-            aside.batches.append(pa.RecordBatch.from_arrays(batch.take(pa.array(new)).columns[2:], names=names[1:]))
-        alone = pa.RecordBatch.from_arrays([pa.array(keys), *batch.columns[2:]], names=names)
+            aside.batches.append(pa.RecordBatch.from_arrays(batch.take(pa.array(new)).columns[1 + told :], names=names[1:]))
+        alone = pa.RecordBatch.from_arrays([pa.array(keys), *columns], names=names)
         yield alone.filter(pa.array(~repeated & ~held_out))
 
 
@@ -170,5 +169,5 @@ def _copies(
         number = np.arange(start, min(start + CHUNK, int(ends[-1])))
         group = np.searchsorted(ends, number, side="right")
         keys = keys_of(contents[group], number - (ends - counts)[group] + 1)
-        train = ~is_held_out(split, keys) if split.fraction > 0 and not split.by else np.ones(len(keys), np.bool_)
+        train = np.ones(len(keys), np.bool_) if split.by_entity else ~is_held_out(split, keys)
         yield pa.RecordBatch.from_arrays([pa.array(keys[train]), cells.take(pa.array(group[train]))], names=["key", "cell"])

@@ -29,6 +29,7 @@ from twinlake.profile.partials import (
     unpacked,
 )
 from twinlake.profile.repeats import Aside, Repeats, replayed, single_train_rows
+from twinlake.tables.split import HOLDOUT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -122,7 +123,8 @@ def summarize_train(
 ) -> list[str]:
     """The same of the train rows of `hashed` (CONTENT, HOLDOUT, then `columns`), without moving its rows."""
     work = partial(_train_partials, repeats=repeats, limits=limits)
-    return _merged(hashed, work, columns, limits, finish, partial(replayed, repeats=repeats, limits=limits))
+    rows = hashed if repeats.split.by_entity else hashed.drop(HOLDOUT)
+    return _merged(rows, work, columns, limits, finish, partial(replayed, repeats=repeats, limits=limits))
 
 
 def _merged(
