@@ -1,11 +1,12 @@
 """Is generation linear in rows, flat in memory, and the same after a kill? Writes one model's twin in ever more rows.
 
     python bench/volume.py runs/adult-twin/model --rows 25000000 50000000 100000000
+    python bench/volume.py runs/adult-twin/model --rows 20000000 --slots 1 2 1 2
 
 Each size is one Spark job on `local[2]` in a process of its own, straight to committed Parquet; the last size runs once more,
 is killed with SIGKILL when half of its parts are there, is resumed, and must have the content hashes of the run that was
 not killed. Memory is read from /proc twice a second: the driver is its Python and its JVM (which runs the tasks' JVM side too),
-workers are Spark's Python processes.
+workers are Spark's Python processes. With `--slots` the first size runs on `local[n]` for each n, and that is all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 import psutil
 
 
-def worker(model: str, run: str, rows: int) -> None:
+def worker(model: str, run: str, rows: int, slots: int) -> None:
     """Writes RUN/synthetic. Runs in a process of its own."""
     from pyspark.sql import SparkSession
 
@@ -34,7 +35,7 @@ def worker(model: str, run: str, rows: int) -> None:
     from twinlake.models.store import check_model
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    builder = SparkSession.builder.master(f"local[{slots}]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.ui.showConsoleProgress", "false")
     spark = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
     job = Job(model, check_model(Path(model)), rows, 7, {})
@@ -44,10 +45,10 @@ def worker(model: str, run: str, rows: int) -> None:
     spark.stop()
 
 
-def measured(model: str, run: Path, rows: int, kill_at: int | None = None) -> dict[str, float]:
+def measured(model: str, run: Path, rows: int, kill_at: int | None = None, slots: int = 2) -> dict[str, float]:
     """Runs `worker`, killed once `kill_at` parts are staged; seconds of the job and peak megabytes by kind of process."""
     run.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, __file__, model, "--worker", str(run), str(rows)]
+    command = [sys.executable, __file__, model, "--worker", str(run), str(rows), str(slots)]
     peaks = {"driver": 0, "worker": 0}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         while process.poll() is None:
@@ -83,13 +84,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--rows", type=int, nargs="+", default=[25_000_000, 50_000_000, 100_000_000])
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--slots", type=int, nargs="+", default=[], help="task slots to compare")
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     model = str(Path(given.model).absolute())
     if given.worker:
-        worker(model, given.worker[0], int(given.worker[1]))
+        worker(model, given.worker[0], int(given.worker[1]), int(given.worker[2]))
         return
     scratch, before, whole = Path(tempfile.mkdtemp(prefix="twinlake-volume-")), 0.0, []
+    for slots in given.slots:
+        facts = measured(model, scratch / "slots", given.rows[0], slots=slots)
+        print(f"{given.rows[0]:,} rows, task slots {slots}: {facts['seconds']:.1f} s", flush=True)
+        shutil.rmtree(scratch / "slots")
+    if given.slots:
+        return
     for rows in given.rows:
         run = scratch / str(rows)
         facts = measured(model, run, rows)

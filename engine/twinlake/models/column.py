@@ -105,6 +105,33 @@ class ColumnCodec:
             out[-1 - len(self.bin_start) : -1] = np.diff([*self.bin_start, len(self.low)])
         return out
 
+    def placed(self, values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Atom or bin, as the first token, and the cell of that bin, for each of `values` (in domain units)."""
+        atoms, low, _, bin_start = self.cells
+        atoms_at = len(self.states) + len(self.texts)
+        first, second = np.full(len(values), self.sizes[0] - 1, np.int64), np.zeros(len(values), np.int64)
+        if len(low):
+            bins = np.repeat(np.arange(len(bin_start)), np.diff(np.append(bin_start, len(low))))
+            cell = np.maximum(np.searchsorted(low, values, side="right") - 1, 0)
+            bin_ = bins[cell]
+            first, second = atoms_at + len(atoms) + bin_, cell - bin_start[bin_]
+        if len(atoms):
+            at = np.minimum(np.searchsorted(atoms, values), len(atoms) - 1)
+            hit = atoms[at] == values
+            first, second = np.where(hit, atoms_at + at, first), np.where(hit, 0, second)
+        return first, second
+
+    @cached_property
+    def span(self) -> tuple[int, int]:
+        """The whole numbers of which all below have the tokens of the first, and all above those of the last."""
+        ends = (*self.atoms, *self.low, *self.high)
+        return max(int(min(ends, default=0)) - 1, -(2**63)), min(int(max(ends, default=0)) + 1, 2**63 - 1)
+
+    @cached_property
+    def placed_span(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """`placed` of every whole number of the span."""
+        return self.placed(np.arange(self.span[0], self.span[1] + 1))
+
     @property
     def reach(self) -> tuple[int, int]:
         """The least and the greatest date or time, in days or microseconds."""

@@ -6,10 +6,12 @@ Tasks read the published parts directly (a row is known by its part and its posi
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,7 +32,7 @@ from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.times import Since, difference, since_of
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
-from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
+from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, sync, write_text
 from twinlake.tables.run_folder import RunFolder
 
 if TYPE_CHECKING:  # for annotations alone: tasks import this module, and the transforms would bring pandas
@@ -238,24 +240,22 @@ def _encode_part(
     counter, check = TokenCounter(codec, pair_share), Check(codec, relations)
     name = f"shard-{number:05d}.npy"
     shape = (part["rows"], len(codec.sizes))
-    tokens: npt.NDArray[np.uint16] | None = None
-    if shards and part["rows"]:
-        tokens = np.lib.format.open_memmap(f"{out}/{name}", mode="w+", dtype=np.uint16, shape=shape)
-    offset = 0
-    for batch in read_part(f"{folder}/{part['file']}", dictionaries=True):
-        encoded = codec.encode(batch)
-        counter.add(encoded)
-        check.add(encoded, batch)
-        if tokens is not None:
-            tokens[offset : offset + len(encoded)] = encoded
-        offset += len(encoded)
+    with open(f"{out}/{name}", "wb") if shards and part["rows"] else nullcontext() as shard:
+        if shard is not None:
+            np.lib.format.write_array_header_1_0(shard, {"descr": "<u2", "fortran_order": False, "shape": shape})
+        for batch in read_part(f"{folder}/{part['file']}", dictionaries=True):
+            tokens = codec.encode(batch)
+            counter.add(tokens)
+            check.add(tokens, batch)
+            if shard is not None:
+                shard.write(tokens.tobytes())
     row: dict[str, Any] = {"part": number, "rows": part["rows"]}
     row |= {what: f"{what}-{number:05d}.npz" for what in ("counts", "relations")}
     counter.counts().save(f"{out}/{row['counts']}")
     check.save(f"{out}/{row['relations']}")
-    if tokens is not None:
-        tokens.flush()  # type: ignore[attr-defined]
+    if shard is not None:
         file = Path(out) / name
+        sync(file)
         row |= {"file": name, "bytes": file.stat().st_size, "sha256": file_hash(file)}
     yield row
 
@@ -267,11 +267,11 @@ class TokenCounter:
         self._codec, self._share, self.rows = codec, pair_share, 0
         self._modelled = [i for i, c in enumerate(codec.columns) if c.coarse]
         self._single = [np.zeros(codec.columns[i].sizes[0], np.int64) for i in self._modelled]
-        self._coarse = [np.array(codec.columns[i].coarse, np.uint8) for i in self._modelled]
-        self._list = column_pairs(len(self._modelled))
+        self._coarse = [np.array(codec.columns[i].coarse, np.uint16) for i in self._modelled]
+        count = len(column_pairs(len(self._modelled)))
         # a thousand columns have half a million pairs: a gigabyte of wide integers for a part's few rows would be a waste
         wide = len(self._modelled) > ALL_PAIRS_UP_TO
-        self._pairs: npt.NDArray[Any] = np.zeros((len(self._list), 256), np.int32 if wide else np.int64)
+        self._pairs: npt.NDArray[Any] = np.zeros((count, 16, 16), np.int32 if wide else np.int64)
 
     def add(self, tokens: Tokens) -> None:
         """Counts the rows of `tokens`."""
@@ -281,16 +281,25 @@ class TokenCounter:
             single += np.bincount(values, minlength=len(single))
         some = slice(None) if self._share >= 1.0 else slice(0, max(1, round(len(tokens) * self._share)))
         coarse = [c[v[some]] for c, v in zip(self._coarse, first, strict=True)]
-        shifted = [c.astype(np.uint8) << np.uint8(4) for c in coarse]
-        for number, (i, j) in enumerate(self._list):
-            self._pairs[number] += np.bincount(shifted[i] | coarse[j], minlength=256)
+        neighbours = [(a << 4) | b for a, b in itertools.pairwise(coarse)]
+        number = 0
+        for i, left in enumerate(coarse):
+            high = left << 8
+            for j in range(i + 1, len(coarse) - 1, 2):  # two pairs, (i, j) and (i, j + 1), by one look at the rows
+                both = np.bincount(high | neighbours[j], minlength=4096).reshape(16, 16, 16)
+                self._pairs[number] += both.sum(2)
+                self._pairs[number + 1] += both.sum(1)
+                number += 2
+            if (len(coarse) - i) % 2 == 0:  # the last column is left over
+                self._pairs[number] += np.bincount((left << 4) | coarse[-1], minlength=256).reshape(16, 16)
+                number += 1
 
     def counts(self) -> TokenCounts:
         """What was counted."""
         columns = [self._codec.columns[i] for i in self._modelled]
         labels = tuple(tuple(bin_labels(c)) for c in columns)
-        names = tuple(c.name for c in columns)
-        return TokenCounts(self.rows, names, tuple(self._single), tuple(self._coarse), self._pairs.reshape(-1, 16, 16), labels)
+        names, coarse = tuple(c.name for c in columns), tuple(c.astype(np.uint8) for c in self._coarse)
+        return TokenCounts(self.rows, names, tuple(self._single), coarse, self._pairs, labels)
 
 
 def sum_counts(files: list[Path], codec: Codec) -> TokenCounts:

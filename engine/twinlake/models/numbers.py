@@ -42,28 +42,21 @@ def to_domain(column: ColumnCodec, array: pa.Array) -> tuple[npt.NDArray[Any], n
 
 def encode_number(column: ColumnCodec, array: pa.Array) -> Tokens:
     """Values of a number column -> tokens [rows, len(column.sizes)]."""
-    atoms, low, _, bin_start = column.cells
     values, numbers = to_domain(column, array)
     if column.since is not None:
         numbers &= values >= 0
-    texts_at = len(column.states)
-    atoms_at = texts_at + len(column.texts)
-    bins_at = atoms_at + len(atoms)
-    first = np.full(len(array), column.sizes[0] - 1, np.int64)
-    second = np.zeros(len(array), np.int64)
     phase = np.zeros(len(array), np.int64)
     if column.phase is not None:
         values, inside = np.divmod(values, column.period)
         phase = np.where(numbers, column.phase.encode(inside), 0)
-    if len(low):
-        cell = np.maximum(np.searchsorted(low, values, side="right") - 1, 0)
-        bin_ = np.searchsorted(bin_start, cell, side="right") - 1
-        first = np.where(numbers, bins_at + bin_, first)
-        second = np.where(numbers, cell - bin_start[bin_], 0)
-    if len(atoms):
-        at = np.minimum(np.searchsorted(atoms, values), len(atoms) - 1)
-        hit = numbers & (atoms[at] == values)
-        first, second = np.where(hit, atoms_at + at, first), np.where(hit, 0, second)
+    least, most = column.span if column.domain == "int" else (0, len(values))
+    if most - least < len(values):  # each is found once for all
+        at = np.clip(values, least, most) - least
+        first, second = (found[at] for found in column.placed_span)
+    else:
+        first, second = column.placed(values)
+    texts_at = len(column.states)
+    first, second = np.where(numbers, first, column.sizes[0] - 1), np.where(numbers, second, 0)
     if column.texts:
         codes = pc.index_in(as_text(array), pa.array(column.texts, pa.string())).fill_null(-1)
         codes = codes.to_numpy(zero_copy_only=False)

@@ -36,13 +36,6 @@ FORMATS = {
 }
 _BYTE_TABLE = generator(derive(0, "text hash")).integers(0, 2**64, size=(256, 256), dtype=np.uint64)
 
-PARTIAL_DDL = (
-    "column int, rows bigint, nulls bigint, nan bigint, plus bigint, minus bigint, finite bigint, mean double, "
-    "deviations double, lengths bigint, length_min bigint, length_max bigint, spaces bigint, formats array<bigint>, "
-    "hashes array<bigint>, low array<bigint>, high array<bigint>, values array<string>, counts array<bigint>, "
-    "uncounted bigint, sample array<string>, keys array<bigint>, aside binary, cells binary"
-)
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -81,8 +74,8 @@ class _State:
     high: Numbers = field(default_factory=lambda: np.empty(0))
     counts: dict[str, int] = field(default_factory=dict)
     uncounted: int = 0
-    sample: list[str | None] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
+    sample: list[pa.Array] = field(default_factory=list)
+    keys: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
 
 def is_numeric(kind: pa.DataType) -> bool:
@@ -141,7 +134,7 @@ def text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
 
 
 def collect(batches: Iterable[pa.RecordBatch], keys: int, limits: Limits) -> Iterator[dict[str, Any]]:
-    """Partial statistics (one dict a column, as in PARTIAL_DDL) of batches whose first `keys` columns are not data.
+    """Partial statistics (one dict a column, see `_row`) of batches whose first `keys` columns are not data.
 
     The first column is the row key (int64) that chooses the sample.
     """
@@ -183,46 +176,60 @@ def _update(
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     if is_opaque(kind) or array.null_count == len(array):
         return
-    if is_numeric(kind):
-        _update_numbers(state, array, limits)
-        if not state.uncounted:
-            counted = pc.value_counts(array.drop_null())
-            _count(state, counted.field("values"), counted.field("counts"), limits.numbers, 0)
+    some = array.drop_null()
+    if is_numeric(kind) and state.uncounted:
+        state.uncounted += len(some)
+        _update_numbers(state, some, np.ones(len(some), np.int64), limits.people)
+    else:  # of values that repeat, each is looked at once
+        values, counts = pc.value_counts(some).flatten()
+        if is_numeric(kind):
+            _update_numbers(state, values, counts.to_numpy(), limits.people)
+            _count(state, values, counts, limits.numbers, 0)
         else:
-            state.uncounted += len(array) - array.null_count
-    else:  # of texts that repeat, each is looked at once
-        counted = pc.value_counts(array.drop_null())
-        texts = as_text(decoded(counted.field("values")))
-        _update_text(state, texts, counted.field("counts").to_numpy(), pa.types.is_boolean(kind))
-        _count(state, texts, counted.field("counts"), limits.values, limits.values)
+            values = as_text(decoded(values))
+            _update_text(state, values, counts.to_numpy(), pa.types.is_boolean(kind))
+            _count(state, values, counts, limits.values, limits.values)
     if len(sampled):
         _sample(state, decoded(array.take(pa.array(sampled))), row_keys[sampled])
 
 
-def _update_numbers(state: _State, array: pa.Array, limits: Limits) -> None:
-    values = as_float(array.drop_null())
-    finite = values[np.isfinite(values)]
-    state.nan += int(np.isnan(values).sum())
-    state.plus += int(np.isposinf(values).sum())
-    state.minus += int(np.isneginf(values).sum())
+def _update_numbers(state: _State, array: pa.Array, counts: npt.NDArray[np.int64], people: int) -> None:
+    """Takes numbers and times (no nulls), each of which `counts` rows hold."""
+    values = finite = as_float(array)
+    rows = counts
+    if pa.types.is_floating(array.type):
+        values = np.where(np.isnan(values), np.nan, values)  # one NaN of many bit patterns
+        state.nan += int(counts[np.isnan(values)].sum())
+        state.plus += int(counts[np.isposinf(values)].sum())
+        state.minus += int(counts[np.isneginf(values)].sum())
+        number = np.isfinite(values)
+        finite, rows = values[number], counts[number]
     if len(finite):
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = float(finite.mean())
-            new = (len(finite), mean, float(np.square(finite - mean).sum()))
+            total = int(rows.sum())
+            mean = float((finite * rows).sum()) / total
+            new = (total, mean, float((np.square(finite - mean) * rows).sum()))
             state.finite, state.mean, state.deviations = merge_moments((state.finite, state.mean, state.deviations), new)
-    exact = array.drop_null()
-    if pa.types.is_floating(exact.type):
+    if pa.types.is_floating(array.type):
         ordered, bits = finite, (values + 0.0).view(np.uint64)
-    elif pa.types.is_decimal(exact.type):
-        ordered, bits = finite, text_hashes(as_text(exact))
+    elif pa.types.is_decimal(array.type):
+        ordered, bits = finite, text_hashes(as_text(array))
     else:
-        if pa.types.is_date(exact.type):
-            exact = exact.cast(pa.int32())
-        ordered = exact.cast(pa.int64(), safe=False).to_numpy()
+        whole = array.cast(pa.int32()) if pa.types.is_date(array.type) else array
+        ordered = whole.cast(pa.int64(), safe=False).to_numpy()
         bits = ordered.view(np.uint64)
-    state.low = smallest(np.concatenate([state.low.astype(ordered.dtype), ordered]), limits.people)
-    state.high = largest(np.concatenate([state.high.astype(ordered.dtype), ordered]), limits.people)
+    below, above = np.ones((2, len(ordered)), np.bool_)
+    if len(state.low) == people:  # few of the later values are near an end
+        below, above = ordered < state.low[-1], ordered > state.high[-1]
+    state.low = smallest(_with(state.low, ordered[below], rows[below], people), people)
+    state.high = largest(_with(state.high, ordered[above], rows[above], people), people)
     state.hashes = _minima(state.hashes, mix(bits, 3))
+
+
+def _with(kept: Numbers, values: Numbers, counts: npt.NDArray[np.int64], most: int) -> Numbers:
+    """`kept` and `values`, each as often as it is counted but at most `most` times."""
+    copies = values if len(values) and counts.max() == 1 else np.repeat(values, np.minimum(counts, most))
+    return np.concatenate([kept.astype(values.dtype), copies])
 
 
 def _update_text(state: _State, values: pa.Array, counts: npt.NDArray[np.int64], boolean: bool) -> None:
@@ -260,8 +267,8 @@ def _sample(state: _State, array: pa.Array, row_keys: npt.NDArray[np.uint64]) ->
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         text = pc.if_else(pc.less_equal(pc.utf8_length(text), MAX_TEXT), text, pa.scalar(None, pa.string()))
     keep = text.is_valid().to_numpy(zero_copy_only=False)
-    state.sample += text.drop_null().to_pylist()
-    state.keys += row_keys[keep].view(np.int64).tolist()
+    state.sample.append(text.drop_null())
+    state.keys.append(row_keys[keep].view(np.int64))
 
 
 def merge_moments(a: tuple[int, float, float], b: tuple[int, float, float]) -> tuple[int, float, float]:
@@ -290,6 +297,7 @@ def _minima(kept: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.ND
 
 
 def _row(position: int, state: _State, limits: Limits) -> dict[str, Any]:
+    """What a task knows of a column. Lists are arrays, of int64 (`low`, `high` of floats: their bits) or text."""
     return {
         "column": position,
         "rows": state.rows,
@@ -304,15 +312,35 @@ def _row(position: int, state: _State, limits: Limits) -> dict[str, Any]:
         "length_min": state.length_min,
         "length_max": state.length_max,
         "spaces": state.spaces,
-        "formats": state.formats.tolist(),
-        "hashes": state.hashes.view(np.int64).tolist(),
-        "low": state.low.view(np.int64).tolist(),
-        "high": state.high.view(np.int64).tolist(),
-        "values": list(state.counts),
-        "counts": list(state.counts.values()),
+        "formats": state.formats,
+        "hashes": state.hashes.view(np.int64),
+        "low": state.low.view(np.int64),
+        "high": state.high.view(np.int64),
+        "values": pa.array(state.counts, pa.string()),
+        "counts": np.fromiter(state.counts.values(), np.int64),
         "uncounted": state.uncounted,
-        "sample": state.sample,
-        "keys": state.keys,
-        "aside": None,
-        "cells": None,
+        "sample": pa.concat_arrays([pa.array([], pa.string()), *state.sample]),
+        "keys": np.concatenate([np.empty(0, np.int64), *state.keys]),
     }
+
+
+def packed(row: dict[str, Any]) -> bytes:
+    """A partial row as one Arrow stream, which crosses Spark as it is: the JVM takes long over arrays."""
+    arrays = []
+    for value in row.values():
+        if isinstance(value, np.ndarray | pa.Array):
+            arrays.append(pa.ListArray.from_arrays(pa.array([0, len(value)], pa.int32()), pa.array(value)))
+        else:
+            arrays.append(pa.array([value]))
+    sink = pa.BufferOutputStream()
+    batch = pa.RecordBatch.from_arrays(arrays, names=list(row))
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def unpacked(stream: bytes) -> dict[str, Any]:
+    """The row that `packed` wrote."""
+    batch = pa.ipc.open_stream(stream).read_next_batch()
+    pairs = zip(batch.schema.names, batch.columns, strict=True)
+    return {name: column.values if pa.types.is_list(column.type) else column[0].as_py() for name, column in pairs}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 MOST = 100_000
 MOST_ASIDE = 1_000_000  # by all tasks: the cells of a column meet in one task
 BLOCK = 1_000_000
-BLOCK_DDL = "bucket int, contents binary, counts binary"
+BLOCK_DDL = "bucket int, contents binary, twice binary, counts binary"
 REPEATED_DDL = "content bigint, count bigint, pieces bigint"
-BLOCK_NAMES = ("bucket", "contents", "counts")
+BLOCK_NAMES = ("bucket", "contents", "twice", "counts")
 CHUNK = 65_536
+START = np.uint64(44)
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,18 @@ class Repeats:
 
     def find(self, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these are repeated."""
-        if not len(self.contents):
-            return np.zeros(len(contents), np.bool_)
-        at = np.searchsorted(self.contents, contents)
-        return np.asarray(self.contents[np.minimum(at, len(self.contents) - 1)] == contents)
+        found: npt.NDArray[np.bool_] = self._starts[contents.view(np.uint64) >> START]
+        some = contents[found]  # a few in a hundred, if not repeated themselves
+        at = np.searchsorted(self.contents, some)
+        found[found] = self.contents[np.minimum(at, len(self.contents) - 1)] == some
+        return found
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.bool_]:
+        """Whether any repeated content starts with these bits."""
+        marks = np.zeros(1 << 20, np.bool_)  # the 64 - START first bits
+        marks[self.contents.view(np.uint64) >> START] = True
+        return marks
 
 
 def find_repeats(hashed: DataFrame, split: Split, rows: int) -> Repeats | None:
@@ -78,22 +87,23 @@ def _blocks(batches: Iterable[pa.RecordBatch], buckets: int) -> Iterator[pa.Reco
 
 
 def _block(held: list[npt.NDArray[np.int64]], buckets: int) -> pa.RecordBatch:
-    """The distinct contents and their counts, int64 as bytes, by equal ranges of the hash."""
+    """The distinct contents, those that come twice or more, and their counts, int64 as bytes, by equal ranges of the hash."""
     contents, counts = np.unique(np.concatenate(held).view(np.uint64), return_counts=True)
-    bucket = (contents >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
-    cuts = np.searchsorted(bucket, np.arange(buckets + 1, dtype=np.uint64)).tolist()
-    sides = [[side[a:b].tobytes() for a, b in itertools.pairwise(cuts)] for side in (contents, counts)]
-    return pa.RecordBatch.from_arrays([pa.array(range(buckets), pa.int32()), *map(pa.array, sides)], names=list(BLOCK_NAMES))
+    several = counts > 1
+    sides = []
+    for values, by in ((contents, contents), (contents[several], contents[several]), (counts[several], contents[several])):
+        bucket = (by >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
+        cuts = np.searchsorted(bucket, np.arange(buckets + 1, dtype=np.uint64)).tolist()
+        sides.append(pa.array([values[a:b].tobytes() for a, b in itertools.pairwise(cuts)]))
+    return pa.RecordBatch.from_arrays([pa.array(range(buckets), pa.int32()), *sides], names=list(BLOCK_NAMES))
 
 
 def _repeated(table: pa.Table) -> pa.Table:
-    contents, counts = (np.frombuffer(b"".join(table.column(n).to_pylist()), np.int64) for n in BLOCK_NAMES[1:])
-    order = np.argsort(contents)
-    contents, counts = contents[order], counts[order]
-    starts = np.flatnonzero(np.concatenate([[True], contents[1:] != contents[:-1]])) if len(contents) else order
-    rows = np.add.reduceat(counts, starts) if len(starts) else counts
-    pieces, twice = np.diff(np.append(starts, len(contents))), rows > 1
-    return pa.table({"content": contents[starts][twice], "count": rows[twice], "pieces": pieces[twice]})
+    found, twice, counts = (np.frombuffer(b"".join(table.column(n).to_pylist()), np.int64) for n in BLOCK_NAMES[1:])
+    contents, pieces = np.unique(found, return_counts=True)
+    rows = pieces + np.bincount(np.searchsorted(contents, twice), counts - 1, len(contents)).astype(np.int64)
+    several = rows > 1
+    return pa.table({"content": contents[several], "count": rows[several], "pieces": pieces[several]})
 
 
 @dataclass
@@ -115,29 +125,28 @@ class Aside:
 
 
 def single_train_rows(batches: Iterable[pa.RecordBatch], repeats: Repeats, aside: Aside) -> Iterator[pa.RecordBatch]:
-    """Rows (CONTENT, HOLDOUT, columns) -> the train rows among those that are alone (KEY, columns).
+    """Rows (CONTENT, with a split by entity HOLDOUT, then columns) -> the train rows among those that are alone (KEY, columns).
 
     One row of each repeated content goes to `aside`, unless its entity is held out.
     """
     seen: set[int] = set()
+    told = repeats.split.by_entity
     for batch in batches:
-        contents, names = batch.column(0).to_numpy(), ["key", *(str(i) for i in range(batch.num_columns - 2))]
+        contents, columns = batch.column(0).to_numpy(), batch.columns[1 + told :]
+        names = ["key", *(str(i) for i in range(len(columns)))]
         repeated = repeats.find(contents)
         keys = keys_of(contents, np.ones(len(contents), np.int64))
-        told = batch.column(1)
-        held_out = (
-            told.to_numpy(zero_copy_only=False).astype(np.bool_) if told.null_count == 0 else is_held_out(repeats.split, keys)
-        )
+        held_out = batch.column(1).to_numpy(zero_copy_only=False) if told else is_held_out(repeats.split, keys)
         new = []
-        for at in np.flatnonzero(repeated & ~(held_out & (told.null_count == 0))).tolist():
+        for at in np.flatnonzero(repeated & ~(held_out & told)).tolist():
             content = int(contents[at])
             if content not in seen:
                 seen.add(content)
                 new.append(at)
         if new:
             aside.contents.append(contents[new])
-            aside.batches.append(pa.RecordBatch.from_arrays(batch.take(pa.array(new)).columns[2:], names=names[1:]))
-        alone = pa.RecordBatch.from_arrays([pa.array(keys), *batch.columns[2:]], names=names)
+            aside.batches.append(pa.RecordBatch.from_arrays(batch.take(pa.array(new)).columns[1 + told :], names=names[1:]))
+        alone = pa.RecordBatch.from_arrays([pa.array(keys), *columns], names=names)
         yield alone.filter(pa.array(~repeated & ~held_out))
 
 
@@ -160,5 +169,5 @@ def _copies(
         number = np.arange(start, min(start + CHUNK, int(ends[-1])))
         group = np.searchsorted(ends, number, side="right")
         keys = keys_of(contents[group], number - (ends - counts)[group] + 1)
-        train = ~is_held_out(split, keys) if split.fraction > 0 and not split.by else np.ones(len(keys), np.bool_)
+        train = np.ones(len(keys), np.bool_) if split.by_entity else ~is_held_out(split, keys)
         yield pa.RecordBatch.from_arrays([pa.array(keys[train]), cells.take(pa.array(group[train]))], names=["key", "cell"])

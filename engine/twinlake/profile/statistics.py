@@ -19,20 +19,23 @@ import pyarrow as pa
 from twinlake.profile.partials import (
     FORMATS,
     MINIMA,
-    PARTIAL_DDL,
     Limits,
     Numbers,
     collect,
     largest,
     merge_moments,
+    packed,
     smallest,
+    unpacked,
 )
 from twinlake.profile.repeats import Aside, Repeats, replayed, single_train_rows
+from twinlake.tables.split import HOLDOUT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 WHOLE = ("tinyint", "smallint", "int", "bigint", "date", "timestamp", "timestamp_ntz")
+PARTIAL_DDL = "column int, partial binary"
 MERGED_DDL = "column int, payload string"
 SAMPLE_CELLS = 3_000_000
 
@@ -120,7 +123,8 @@ def summarize_train(
 ) -> list[str]:
     """The same of the train rows of `hashed` (CONTENT, HOLDOUT, then `columns`), without moving its rows."""
     work = partial(_train_partials, repeats=repeats, limits=limits)
-    return _merged(hashed, work, columns, limits, finish, partial(replayed, repeats=repeats, limits=limits))
+    rows = hashed if repeats.split.by_entity else hashed.drop(HOLDOUT)
+    return _merged(rows, work, columns, limits, finish, partial(replayed, repeats=repeats, limits=limits))
 
 
 def _merged(
@@ -146,29 +150,19 @@ def as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _partials(batches: Iterable[pa.RecordBatch], before: Batches, keys: int, limits: Limits) -> Iterator[pa.RecordBatch]:
-    schema = _partial_schema()
     for row in collect(before(batches), keys, limits):
-        yield pa.RecordBatch.from_pylist([row], schema=schema)
+        yield _partial(row)
 
 
 def _train_partials(batches: Iterable[pa.RecordBatch], repeats: Repeats, limits: Limits) -> Iterator[pa.RecordBatch]:
-    aside, schema = Aside(), _partial_schema()
+    aside = Aside()
     for row in collect(single_train_rows(batches, repeats, aside), 1, limits):
-        yield pa.RecordBatch.from_pylist([row | aside.column(row["column"])], schema=schema)
+        yield _partial(row | aside.column(row["column"]))
 
 
-def _partial_schema() -> pa.Schema:
-    kinds = {
-        "int": pa.int32(),
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-        "binary": pa.binary(),
-        "array<bigint>": pa.list_(pa.int64()),
-        "array<double>": pa.list_(pa.float64()),
-        "array<string>": pa.list_(pa.string()),
-    }
-    pairs = [part.split(" ") for part in PARTIAL_DDL.split(", ")]
-    return pa.schema([(name, kinds[kind]) for name, kind in pairs])
+def _partial(row: dict[str, Any]) -> pa.RecordBatch:
+    cells = [pa.array([row["column"]], pa.int32()), pa.array([packed(row)], pa.binary())]
+    return pa.RecordBatch.from_arrays(cells, names=["column", "partial"])
 
 
 def _merger(
@@ -179,7 +173,7 @@ def _merger(
 ) -> Callable[[pa.Table], pa.Table]:
     # a closure with type hints, not a partial: applyInArrow tells its protocols apart by the hints
     def merge(table: pa.Table) -> pa.Table:
-        rows = table.to_pylist()
+        rows = [unpacked(stream) for stream in table.column("partial").to_pylist()]
         rows += more(rows) if more is not None else []
         position = rows[0]["column"]
         payload = finish(merge_column(columns[position], rows, limits))
@@ -197,11 +191,11 @@ def merge_column(column: Column, rows: list[dict[str, Any]], limits: Limits) -> 
     counts: dict[str, int] = {}
     for row in rows:
         moments = merge_moments(moments, (row["finite"], row["mean"], row["deviations"]))
-        for value, count in zip(row["values"], row["counts"], strict=True):
+        for value, count in zip(row["values"].to_pylist(), row["counts"].tolist(), strict=True):
             counts[value] = counts.get(value, 0) + count
     distinct, exact = _distinct(_joined(rows, "hashes", np.int64).view(np.uint64))
     order = np.argsort(_joined(rows, "keys", np.int64), kind="stable")
-    sample = [text for row in rows for text in row["sample"]]
+    sample = pa.concat_arrays([pa.array([], pa.string()), *(row["sample"] for row in rows)]).take(pa.array(order))
     non_null = total["rows"] - total["nulls"]
     texts = any(row["length_max"] >= 0 for row in rows)
     formats = np.sum([r["formats"] for r in rows], axis=0) if rows else np.zeros(len(FORMATS))
@@ -230,7 +224,7 @@ def merge_column(column: Column, rows: list[dict[str, Any]], limits: Limits) -> 
         largest(_joined(rows, "high", np.int64).view(ordered), limits.people),
         dict(kept),
         total["uncounted"] + sum(n for _, n in ranked[limits.values :]),
-        tuple(sample[i] for i in order),
+        tuple(sample.to_pylist()),
         limits.share,
         column.extra,
     )

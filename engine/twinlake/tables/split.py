@@ -40,6 +40,11 @@ class Split:
     fraction: float = 0.0
     by: tuple[str, ...] = ()
 
+    @property
+    def by_entity(self) -> bool:
+        """Whether the entity of a row decides its side, and not its key."""
+        return self.fraction > 0 and bool(self.by)
+
 
 def split_of(config: HoldoutConfig, seed: int) -> Split:
     """The split that the config asks for; the caller's own holdout turns it off."""
@@ -79,7 +84,7 @@ def with_content(df: DataFrame, split: Split) -> DataFrame:
     content = F.xxhash64(_seed(split, "row"), *[_hashable(df, c) for c in df.columns])
     if split.fraction <= 0:
         held_out = F.lit(False)
-    elif split.by:
+    elif split.by_entity:
         held_out = _drawn(split, *[_hashable(df, name) for name in split.by])
     else:
         held_out = F.lit(None).cast("boolean")
