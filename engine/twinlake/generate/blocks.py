@@ -25,6 +25,7 @@ from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import Tokens
 from twinlake.models.encode import TokenCounter
 from twinlake.models.folded import ONEDNN
+from twinlake.models.nested import shut
 from twinlake.models.relations import Free, restore
 from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style, TabularSampler
 from twinlake.models.store import load_model
@@ -109,7 +110,7 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
             "first_row": blocks.start * BLOCK_ROWS,
         }
 
-    schema = codec.schema.with_metadata({**(codec.schema.metadata or {}), **job.metadata})
+    schema = codec.table.with_metadata({**(codec.table.metadata or {}), **job.metadata})
     part = write_part(folder, number, schema, (b.cast(schema) if b.schema != schema else b for b in counted()), facts)
     yield {"part": part.part, "rows": part.rows}
 
@@ -160,12 +161,19 @@ class Maker:
         return self._tokens(drawn, row_ids, known, given), cells
 
     def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> tuple[Tokens, pa.RecordBatch]:
-        """The rows, with the very values that conditions ask for and the relations that the train rows keep; and their
-        tokens, which are others where a relation changed a cell."""
+        """The (flat) rows, with the very values that conditions ask for and the relations that the train rows keep; and their
+        tokens, which are others where a relation changed a cell or nothing can be."""
         drawn = self.codec.decode(tokens, cells, row_ids, self.job.seed)
         batch = self.steering.apply(drawn, tokens, cells, row_ids, self.codec)
         fixed = dict.fromkeys(self.steering.columns, np.zeros(len(tokens), np.bool_))
-        return self.related(tokens, drawn, batch, fixed)
+        tokens, batch = self.related(tokens, drawn, batch, fixed)
+        batch, emptied = shut(batch, self.codec.gates)
+        tokens = tokens.copy() if emptied else tokens
+        for column, rows in emptied.items():
+            if slots := self.codec.slots[column]:
+                none = pa.nulls(1, self.codec.schema.field(column).type)
+                tokens[rows, slots[0] : slots[-1] + 1] = encode_column(self.codec.columns[column], none)
+        return tokens, batch
 
     def related(
         self, tokens: Tokens, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Free
@@ -203,7 +211,8 @@ def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBat
         if here.stop > here.start:
             places = (again[here] - np.uint64(first)).astype(np.int64)
             tokens[places], cells[places] = maker.rows(again[here], attempts[here])
-        yield first, *maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
+        drawn_tokens, flat = maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
+        yield first, drawn_tokens, maker.codec.whole(flat)
 
 
 def read_attempts(folder: str, blocks: range) -> tuple[UInt64, npt.NDArray[np.int64]]:

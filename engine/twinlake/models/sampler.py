@@ -7,8 +7,8 @@ the model folder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,22 @@ class _Link:
     leads: Tensor | None
 
 
+@dataclass(frozen=True)
+class Door:
+    """Column `by` opens `column`: `opened`, bool [V0], says which values of its first token do. Behind a closed one only the
+    value `null` may be drawn, behind an open one any, and where `filled` any but null."""
+
+    column: int
+    by: int
+    opened: npt.NDArray[np.bool_]
+    null: int
+    filled: bool
+
+
 @dataclass
 class TabularSampler:
     """A folded network. `order` is the canonical column order, `slots` the tokens of each column. `calibration`: an offset
-    of each head, for unconditional draws only."""
+    of each head, for unconditional draws only. `doors`: by the column that is opened."""
 
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
@@ -83,6 +95,7 @@ class TabularSampler:
     targets: list[Folded]
     calibration: list[Tensor] | None = None
     links: tuple[_Link, ...] = ()
+    doors: Mapping[int, Door] = field(default_factory=dict)
 
     @classmethod
     def fold(
@@ -91,6 +104,7 @@ class TabularSampler:
         facts: dict[str, Any],
         drawable: dict[int, npt.NDArray[np.bool_]],
         determines: Sequence[tuple[int, int, Sequence[int]]] = (),
+        doors: Sequence[Door] = (),
     ) -> TabularSampler:
         """The sampler of saved `weights` and the `facts` of model.json; `drawable`: what may be drawn of each column's
         first token; `determines`: (a, b, the code of b for each code of a or -1), see models/relations.py."""
@@ -116,7 +130,8 @@ class TabularSampler:
         )
         slots = tuple(map(tuple, facts["slots"]))
         links = tuple(_link(a, b, map_, slots, sizes) for a, b, map_ in determines)
-        return cls(sizes, slots, _deciding_first(facts["order"], links), targets, calibration, links)
+        by = {door.column: door for door in doors}
+        return cls(sizes, slots, _doors_first(_deciding_first(facts["order"], links), by), targets, calibration, links, by)
 
     def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; see `draw_rows`."""
@@ -145,7 +160,7 @@ class TabularSampler:
         drawn = torch.from_numpy(uniforms).clamp(max=1.0 - 1e-6)
         state = _State.of(len(self.sizes), drawn.shape[1], known)
         first = [g.column for g in given]
-        order = first + [c for c in self.order if c not in first]
+        order = _doors_first(first + [c for c in self.order if c not in first], self.doors)
         wanted = {self.slots[g.column][0]: _log(g.first) for g in given}
         wanted |= {self.slots[g.column][1]: _log(g.second) for g in given if g.second is not None}
         row_groups = None if groups is None else torch.from_numpy(groups)
@@ -153,6 +168,7 @@ class TabularSampler:
         with torch.inference_mode():
             for column in order:
                 forced = self._forced(column, state) if self.slots[column][0] not in wanted else None
+                opened = self._opened(column, state)
                 for place, token in enumerate(self.slots[column]):
                     if token in state.seen:
                         continue
@@ -163,14 +179,26 @@ class TabularSampler:
                         shares = shares[tuple(by)] if by else shares
                     if (allowed := self._allowed(column, place, state)) is not None:
                         shares = allowed if shares is None else shares + allowed
+                    if opened is not None and self.doors[column].filled and not place:
+                        never = torch.zeros((len(opened), self.sizes[token]))
+                        never[:, self.doors[column].null] = torch.where(opened, -torch.inf, 0.0)
+                        shares = never if shares is None else shares + never
                     if forced is not None and bool((forced[:, place] >= 0).all()):
                         state.put(token, forced[:, place])
                         continue
                     values = self._draw_token(token, state, drawn[token], shares, calibrated, style)
                     if forced is not None:
                         values = torch.where(forced[:, place] >= 0, forced[:, place], values)
+                    if opened is not None:
+                        values = torch.where(opened, values, 0 if place else self.doors[column].null)
                     state.put(token, values)
         return state.values[:, :rows].T.to(torch.uint16).numpy()
+
+    def _opened(self, column: int, state: _State) -> Tensor | None:
+        """The rows, bool [rows], in which the door of a column is open; None where that is not known yet or it has none."""
+        door = self.doors.get(column)
+        slot = self.slots[door.by][0] if door is not None else -1
+        return torch.from_numpy(door.opened)[state.values[slot]] if door is not None and slot in state.seen else None
 
     def _forced(self, column: int, state: _State) -> Tensor | None:
         """The tokens [rows, slots] that a column drawn before leaves for this one; -1 where it leaves them open."""
@@ -278,6 +306,21 @@ def _deciding_first(order: Sequence[int], links: Sequence[_Link]) -> list[int]:
         if deciding and min(deciding) > out.index(column):
             out.remove(column)
             out.insert(min(deciding), column)  # one place less since it is gone
+    return out
+
+
+def _doors_first(order: Sequence[int], doors: Mapping[int, Door]) -> list[int]:
+    """`order` with each column behind the one that opens it."""
+    out: list[int] = []
+
+    def add(column: int) -> None:
+        if column not in out:
+            if column in doors:
+                add(doors[column].by)
+            out.append(column)
+
+    for column in order:
+        add(column)
     return out
 
 

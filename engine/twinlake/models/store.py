@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from twinlake.core.errors import ModelError, escaped
 from twinlake.models.codec import Codec
 from twinlake.models.column import BLOCK
-from twinlake.models.sampler import TabularSampler
+from twinlake.models.sampler import Door, TabularSampler
+from twinlake.models.written import from_text
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
 
 FORMAT = 1
@@ -98,7 +99,7 @@ def load_model(folder: str, digest: str) -> tuple[Codec, dict[str, Any], Tabular
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
     try:
-        return codec, facts, TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec))
+        return codec, facts, TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec), doors_of(codec))
     except (KeyError, RuntimeError, IndexError):
         raise ModelError(f"{escaped(folder)}: the weights do not fit model.json; retrain") from None
 
@@ -121,3 +122,16 @@ def determines_of(codec: Codec) -> list[tuple[int, int, list[int]]]:
 def drawable_of(codec: Codec) -> dict[int, npt.NDArray[np.bool_]]:
     """For each modelled column what may be drawn of its first token."""
     return {i: c.drawable for i, c in enumerate(codec.columns) if c.sizes}
+
+
+def doors_of(codec: Codec) -> list[Door]:
+    """The gates of a nested table (models/nested.py) as tokens. One without tokens is open in every row."""
+    found = []
+    for column, gate in codec.gates.items():
+        by, null = codec.columns[gate.column], codec.columns[column].null
+        if null is not None and by.sizes:
+            cells = from_text(by.value_set, codec.schema.field(gate.column).type)
+            states = [False] * len(by.states)
+            opened = np.array([*gate.opened(cells), *states, True])  # rare: not known
+            found.append(Door(column, gate.column, opened, null, codec.leaves[column].filled))
+    return found

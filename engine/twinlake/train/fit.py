@@ -29,7 +29,7 @@ from twinlake.models.codec import Codec
 from twinlake.models.continuing import value_maps
 from twinlake.models.places import places_of
 from twinlake.models.sampler import TabularSampler, calibrate
-from twinlake.models.store import check_model, determines_of, drawable_of, load_model, model_folder, save_model
+from twinlake.models.store import check_model, determines_of, doors_of, drawable_of, load_model, model_folder, save_model
 from twinlake.models.tabular import MANY_ROWS, TabularSettings, choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
@@ -140,7 +140,7 @@ def fit_tabular(
         ),
     }
     progress.update(1, 1, "calibrating the marginals")
-    sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec))
+    sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec), doors_of(codec))
     weights["calibration"] = calibrate(sampler, _true_marginals(plan, codec), derive(seed, "calibration"))
     saved = save_model(out, codec, weights, facts)
     shutil.rmtree(work / "ray", ignore_errors=True)

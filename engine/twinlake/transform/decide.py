@@ -256,7 +256,7 @@ def _planned(
     output = transform.output_type(column.type, parameters)
     synthesis = synthesis_of(transform.name, parameters, context, column.kind)
     if synthesis == "null" and transform.name == "keep" and column.kind != "empty":
-        reason += "; nested and binary values are not modelled, the twin's column is null"
+        reason += "; maps and binary values are not modelled, the twin's column is null"
     return ColumnPlan(
         column.name, column.type, column.nullable, context.entity, transform.name, parameters, output, synthesis, reason
     )
