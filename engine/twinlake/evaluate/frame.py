@@ -82,4 +82,6 @@ def _like(df: DataFrame, real: DataFrame, what: str) -> DataFrame:
     missing = [c for c in real.columns if c not in df.columns]
     if missing:
         raise TableError(f"the {what} table lacks column {in_quotes(missing[0])} of the real one")
-    return df.select(*[df[quoted(f.name)].cast(f.dataType).alias(f.name) for f in real.schema.fields])
+    kinds = {f.name: f.dataType.simpleString() for f in df.schema.fields}
+    columns = [(f, df[quoted(f.name)], kinds[f.name] == f.dataType.simpleString()) for f in real.schema.fields]
+    return df.select(*[column if same else column.cast(f.dataType).alias(f.name) for f, column, same in columns])

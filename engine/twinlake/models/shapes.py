@@ -38,7 +38,7 @@ class Shape:
 
     rows: int = 0
     nulls: int = 0
-    lengths: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(LONGEST[0] + 2, np.int64))
+    lengths: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(LONGEST[0] + 1, np.int64))
 
 
 Shapes = dict[Path, Shape]
@@ -57,7 +57,7 @@ def add_shapes(cells: pa.Array, path: Path, found: Shapes, level: int = 0) -> No
     elif pa.types.is_list(kind):
         most = LONGEST[min(level, len(LONGEST) - 1)]
         lengths = pc.list_value_length(cells).to_numpy()
-        shape.lengths += np.bincount(np.minimum(lengths, most + 1), minlength=len(shape.lengths))
+        shape.lengths += np.bincount(np.minimum(lengths, most), minlength=len(shape.lengths))
         starts = cells.offsets.to_numpy()[:-1]
         for position in range(min(int(lengths.max()), most)):
             inside = cells.values.take(pa.array(starts[lengths > position] + position))
@@ -131,9 +131,8 @@ def chosen(
     if kind.typeName() == "struct":
         names = {f.name.casefold() for f in kind.fields}
         arrays = sum(f.dataType.typeName() == "array" for f in kind.fields)
-        inside = [
-            leaf for f in kind.fields for leaf in inner(f, (*path, f.name), room=room // max(1, arrays), nullable=nullable)
-        ]
+        room = max(1, (room - len(kind.fields)) // max(1, arrays))  # a length is a leaf too
+        inside = [leaf for f in kind.fields for leaf in inner(f, (*path, f.name), room=room, nullable=nullable)]
         if len(names) < len(kind.fields):  # Spark can't tell such members apart by name
             return []
         return inside if filled else [(Leaf(path, "present"), "boolean", True), *inside]
