@@ -182,8 +182,8 @@ class TabularSampler:
                     if opened is not None and self.doors[column].filled and not place:
                         never = torch.zeros((len(opened), self.sizes[token]))
                         never[:, self.doors[column].null] = torch.where(opened, -torch.inf, 0.0)
-                        both = never if shares is None else shares + never
-                        shares = torch.where(both.isneginf().all(1, keepdim=True), never, both)
+                        both = None if shares is None else shares + never
+                        shares = never if both is None else torch.where(both.isneginf().all(1, keepdim=True), never, both)
                     if forced is not None and bool((forced[:, place] >= 0).all()):
                         state.put(token, forced[:, place])
                         continue
