@@ -54,3 +54,21 @@ def test_the_whole_line_ends_with_a_report(spark: Any, people_rows: Any, tmp_pat
     assert spark.range(3).count() == 3  # still open
     again = pipeline.run(config, spark=spark)
     assert set(again.status.values()) == {"unchanged"}
+
+
+def test_nested_records_go_the_whole_line(spark: Any, tmp_path: Path) -> None:
+    rows = [{"a": None if i % 5 == 0 else {"b.c": i % 3}, "l": [{"d": f"v{i % 2}"}] * (i % 4)} for i in range(300)]
+    kind = pa.schema([("a", pa.struct([("b.c", pa.int32())])), ("l", pa.list_(pa.struct([("d", pa.string())])))])
+    pq.write_table(pa.Table.from_pylist(rows, schema=kind), tmp_path / "nested.parquet")
+    values: dict[str, Any] = {
+        "run": {"dir": str(tmp_path / "run")},
+        "source": {"path": str(tmp_path / "nested.parquet")},
+        "train": {"epochs": 1, "workers": 1},
+        "generate": {"balance": {"columns": ["a.b.c"]}, "rules": [{"combination": ["l.length", "a.b.c"]}]},
+        "output": {"path": str(tmp_path / "out"), "format": "json"},
+    }
+    assert pipeline.run(parse_config(values), spark=spark).score is not None
+    twin = spark.read.parquet(*part_files(tmp_path / "run" / "synthetic"))
+    assert twin.schema == spark.read.parquet(str(tmp_path / "nested.parquet")).schema
+    assert sorted(row["count"] for row in twin.groupBy("a").count().collect()) == [75, 75, 75, 75]
+    assert spark.read.schema(twin.schema).json(str(tmp_path / "out")).exceptAll(twin).count() == 0

@@ -87,6 +87,22 @@ def test_a_nested_column_that_was_looked_into_stays_and_one_that_was_not_closes(
     unseen = ColumnLabel("b", "array<string>", evidence={"not_looked_into": {"nested_or_binary": True}})
     plan = plan_of([seen, unseen], [])
     assert (plan["a"].transform, plan["b"].transform) == ("keep", "redact")
+    assert (plan["a"].synthesis, plan["b"].synthesis) == ("model", "null")
+    assert plan["a"].reason.endswith("modelled by its leaves") and plan["a"].leaves == {}
+
+
+def test_a_leaf_is_made_as_its_transform_asks() -> None:
+    """Fakes are drawn, not modelled; all other leaves are as their values are. A map has no leaves to model."""
+    found = (PathLabel(".email", "EMAIL_ADDRESS", 1.0), PathLabel(".orders[].note", "PHONE_NUMBER", 1.0))
+    label = ColumnLabel("s", STRUCT, sampled=9000, non_null=9000, paths=found)
+    map_ = ColumnLabel("m", "map<string,string>", sampled=9000, non_null=9000)
+    rules = [{"entity": "EMAIL_ADDRESS", "transform": "fake"}, {"entity": "PHONE_NUMBER", "transform": "hash"}]
+    plan = plan_of([label, map_], rules)
+    assert plan["s"].synthesis == "model" and plan["m"].synthesis == "null"
+    assert plan["s"].leaves == {
+        ".email": {"synthesis": "surrogate", "entity": "EMAIL_ADDRESS"},
+        ".orders[].note": {"synthesis": "leaf", "entity": "PHONE_NUMBER"},
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from twinlake.models.sampler import BLOCK_ROWS, Given, Known, Style, TabularSampler, calibrate
+from twinlake.models.calibration import calibrate
+from twinlake.models.sampler import BLOCK_ROWS, Given, Known, Style, TabularSampler
 from twinlake.models.tabular import TabularNetwork, TabularSettings, model_facts
 
 SIZES = (4, 3, 6, 5)

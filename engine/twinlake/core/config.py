@@ -218,6 +218,7 @@ class OutputConfig(Section):
 
     path: str | None = Field(None, description="Folder for the twin; default: <run.dir>/synthetic.")
     table: str | None = Field(None, description="Also save as this catalog table.")
+    format: Literal["parquet", "json", "csv"] = Field("parquet", description="Of the files in path; json: one object a line.")
     mode: Literal["error", "overwrite"] = Field("error", description="What to do when the output exists already.")
 
 

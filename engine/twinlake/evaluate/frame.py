@@ -13,12 +13,14 @@ from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.stage import kind_of
 from twinlake.models.encode import encode_folder, fit_codec
+from twinlake.models.nested import flat_frame
 from twinlake.profile.counts import TokenCounts
 from twinlake.profile.profile import profile_table
 from twinlake.profile.statistics import Column
 from twinlake.tables.names import quoted
 from twinlake.tables.parts import publish, write_text
 from twinlake.tables.split import Split, part_count
+from twinlake.transform.columns import has_leaves
 from twinlake.transform.protect import stage_rows
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ def evaluate_frames(
     rows = real.count()
     profile = profile_table(real, None, people, rows)
     how = {"key": "key", "text": "format", "opaque": "null"}
-    columns = tuple(Column(c.name, c.type, c.nullable, {"synthesis": how.get(c.kind, "model")}) for c in profile.columns)
+    columns = tuple(
+        Column(c.name, c.type, c.nullable, {"synthesis": "model" if has_leaves(c.type) else how.get(c.kind, "model")})
+        for c in profile.columns
+    )
     work = Path(tempfile.mkdtemp(prefix="twinlake-"))
     try:
         counts: dict[str, TokenCounts] = {}
@@ -54,14 +59,15 @@ def evaluate_frames(
                 real.sparkSession, work / name, work / "codec.json", work / f"{name}-tokens", shards=False
             )
         modelled = tuple(c.name for c in codec.columns if c.coarse)
+        flat = {name: flat_frame(df, codec.names, codec.leaves) for name, df in tables.items()}
         evidence = Evidence(
-            real,
-            twin,
+            flat["real"],
+            flat["synthetic"],
             modelled,
             {c.name: kind_of(c) for c in codec.columns},
             counts["real"],
             counts["synthetic"],
-            tables.get("holdout"),
+            flat.get("holdout"),
             counts.get("holdout"),
             target=target,
             seed=seed,
@@ -76,4 +82,6 @@ def _like(df: DataFrame, real: DataFrame, what: str) -> DataFrame:
     missing = [c for c in real.columns if c not in df.columns]
     if missing:
         raise TableError(f"the {what} table lacks column {in_quotes(missing[0])} of the real one")
-    return df.select(*[df[quoted(f.name)].cast(f.dataType).alias(f.name) for f in real.schema.fields])
+    kinds = {f.name: f.dataType.simpleString() for f in df.schema.fields}
+    columns = [(f, df[quoted(f.name)], kinds[f.name] == f.dataType.simpleString()) for f in real.schema.fields]
+    return df.select(*[column if same else column.cast(f.dataType).alias(f.name) for f, column, same in columns])

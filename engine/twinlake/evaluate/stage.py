@@ -15,6 +15,7 @@ from twinlake.evaluate.report import write_report
 from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import sum_counts
+from twinlake.models.nested import flat_frame
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, write_text
 from twinlake.tables.run_folder import RunFolder
@@ -48,13 +49,13 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
     has_holdout = holdout.rows > 0
     first = sum_counts([n for n in names if n.name.endswith("-first.npz")], codec)
     return Evidence(
-        _frame(spark, folder.protected),
-        _frame(spark, folder.synthetic),
+        _frame(spark, folder.protected, codec),
+        _frame(spark, folder.synthetic, codec),
         tuple(c.name for c in codec.columns if c.coarse),
         {c.name: kind_of(c) for c in codec.columns},
         TokenCounts.load(folder.private / "pairs.npz"),
         sum_counts([n for n in names if not n.name.endswith("-first.npz")], codec),
-        _frame(spark, folder.holdout) if has_holdout else None,
+        _frame(spark, folder.holdout, codec) if has_holdout else None,
         holdout if has_holdout else None,
         first if has_holdout and first.rows else None,
         target=config.evaluate.target,
@@ -63,8 +64,9 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
     )
 
 
-def _frame(spark: SparkSession, folder: Path) -> DataFrame:
-    return spark.read.parquet(*part_files(folder))
+def _frame(spark: SparkSession, folder: Path, codec: Codec) -> DataFrame:
+    """The rows of a folder as metrics look at them: nested columns as their leaves."""
+    return flat_frame(spark.read.parquet(*part_files(folder)), codec.names, codec.leaves)
 
 
 def kind_of(column: ColumnCodec) -> str:

@@ -25,6 +25,7 @@ from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import Tokens
 from twinlake.models.encode import TokenCounter
 from twinlake.models.folded import ONEDNN
+from twinlake.models.nested import shut
 from twinlake.models.relations import Free, restore, with_determined
 from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style
 from twinlake.models.store import LoadedModel, load_model
@@ -114,7 +115,7 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
             **({"invalid": invalid} if script is not None else {}),
         }
 
-    schema = codec.schema.with_metadata({**(codec.schema.metadata or {}), **job.metadata})
+    schema = codec.table.with_metadata({**(codec.table.metadata or {}), **job.metadata})
     part = write_part(folder, number, schema, (b.cast(schema) if b.schema != schema else b for b in counted()), facts)
     yield {"part": part.part, "rows": part.rows}
 
@@ -171,14 +172,20 @@ class Maker:
         return self._tokens(drawn, row_ids, known, given), cells
 
     def decode(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> tuple[Tokens, pa.RecordBatch]:
-        """The rows, with the very values that conditions ask for and the relations that the train rows keep; and the tokens
-        by which they are counted."""
+        """The (flat) rows, with the very values that conditions ask for and the relations that the train rows keep; and the
+        tokens by which they are counted, which are others where a relation changed a cell or nothing can be."""
         drawn = self._decoded(tokens, cells, row_ids)
         batch = self.steering.apply(drawn, tokens, cells, row_ids, self.codec)
         fixed = dict.fromkeys(self.steering.columns, np.zeros(len(tokens), np.bool_))
         tokens, batch = self.related(tokens, drawn, batch, fixed)
+        batch, emptied = shut(batch, self.codec.gates)
         if self.model.writes_rows:
             return self.model.codec.encode(batch), batch
+        tokens = tokens.copy() if emptied else tokens
+        for column, rows in emptied.items():
+            if slots := self.codec.slots[column]:
+                none = pa.nulls(1, self.codec.schema.field(column).type)
+                tokens[rows, slots[0] : slots[-1] + 1] = encode_column(self.codec.columns[column], none)
         return tokens, self._with_texts(tokens, cells, batch)
 
     def _decoded(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> pa.RecordBatch:
@@ -199,7 +206,7 @@ class Maker:
         fixed = set(self.steering.columns)
         texts = script.with_texts(batch, written)
         kept = [batch.column(c) if c in fixed else texts.column(c) for c in range(batch.num_columns)]
-        return pa.RecordBatch.from_arrays(kept, schema=batch.schema)
+        return shut(pa.RecordBatch.from_arrays(kept, schema=batch.schema), self.codec.gates)[0]
 
     def related(
         self, tokens: Tokens, drawn: pa.RecordBatch, batch: pa.RecordBatch, free: Free
@@ -246,7 +253,8 @@ def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBat
         if here.stop > here.start:
             places = (again[here] - np.uint64(first)).astype(np.int64)
             tokens[places], cells[places] = maker.rows(again[here], attempts[here])
-        yield first, *maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
+        drawn_tokens, flat = maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
+        yield first, drawn_tokens, maker.codec.whole(flat)
 
 
 def read_attempts(folder: str, blocks: range) -> tuple[UInt64, npt.NDArray[np.int64]]:

@@ -7,7 +7,7 @@ model does not know are carried through.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from twinlake.core.config import SourceConfig
 from twinlake.core.errors import ConfigError, DataError, TwinlakeError, in_quotes
 from twinlake.core.seeds import derive
 from twinlake.generate.blocks import Job, Maker
-from twinlake.models.codec import encode_column
+from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import ColumnCodec
 from twinlake.models.digits import legal_cells
+from twinlake.models.nested import flatten
 from twinlake.models.sampler import BLOCK_ROWS, Given, Known
 from twinlake.models.store import check_model
 from twinlake.models.times import difference
@@ -62,14 +63,16 @@ def complete(df: DataFrame, job: Job, impute: bool, partitions: int = 16) -> Dat
     for name in known:
         _check_type(name, df.schema[name].dataType.simpleString(), wanted[name].dataType.simpleString())
     added = [f for f in schema.fields if f.name not in known]
-    fields = [wanted.get(f.name, f) for f in df.schema.fields] + added
+    nested = [f.name for f in df.schema.fields if f.dataType.typeName() in ("struct", "array", "map")]
+    fields = [f if f.name in nested else wanted.get(f.name, f) for f in df.schema.fields] + added
     if impute:
         fields = [StructField(f.name, f.dataType, f.nullable and f.name not in known, f.metadata) for f in fields]
+    cast = [c for c in known if df.schema[c].dataType.simpleString() != wanted[c].dataType.simpleString()]
     typed = df.select(
-        *[F.col(quoted(c)).cast(wanted[c].dataType).alias(c) if c in wanted else F.col(quoted(c)) for c in df.columns]
+        *[F.col(quoted(c)).cast(wanted[c].dataType).alias(c) if c in cast else F.col(quoted(c)) for c in df.columns]
     )
     keyed = with_row_keys(typed, Split(derive(job.seed, "rows")), partitions).drop(HOLDOUT)
-    positions = [(at, maker.codec.index(name)) for at, name in enumerate(df.columns) if name in wanted]
+    positions = [(at, name) for at, name in enumerate(df.columns) if name in wanted]
     work = partial(_completed, job=job, positions=positions, columns=len(df.columns), impute=impute, tasks=partitions)
     out = keyed.toDF(KEY, *[f"c{i}" for i in range(len(df.columns))])
     return out.mapInArrow(work, renamed(StructType(fields))).toDF(*[f.name for f in fields])
@@ -92,7 +95,7 @@ def complete_run(
             made = complete(df, job, impute)
             write_new_folder(made, out)
             rows = int(own.read.parquet(str(out)).count())
-            known = [c.name for c in Maker.of(job).codec.columns if impute and c.name in df.columns]
+            known = [name for name in Maker.of(job).codec.table.names if impute and name in df.columns]
             nulls = df.select([F.count(F.when(F.col(quoted(c)).isNull(), 1)).alias(f"n{i}") for i, c in enumerate(known)])
             filled = [c for c, n in zip(known, nulls.first() or (), strict=True) if n] if known else []
     finally:
@@ -107,9 +110,9 @@ def _check_type(name: str, given: str, wanted: str) -> None:
 
 
 def _completed(
-    batches: Iterable[pa.RecordBatch], job: Job, positions: list[tuple[int, int]], columns: int, impute: bool, tasks: int
+    batches: Iterable[pa.RecordBatch], job: Job, positions: list[tuple[int, str]], columns: int, impute: bool, tasks: int
 ) -> Iterator[pa.RecordBatch]:
-    """`positions`: (column of the batch behind the key, column of the codec) of what is known."""
+    """`positions`: (column of the batch behind the key, its name in the model's table) of what is known."""
     from pyspark import TaskContext
 
     maker = replace(Maker.of(job), null_texts=not impute)
@@ -132,19 +135,19 @@ def _complete_rows(
     rows: pa.RecordBatch,
     numbers: npt.NDArray[np.uint64],
     maker: Maker,
-    positions: list[tuple[int, int]],
+    positions: list[tuple[int, str]],
     columns: int,
     impute: bool,
 ) -> pa.RecordBatch:
     codec = maker.codec
     tokens = np.zeros((rows.num_rows, len(codec.sizes)), np.uint16)
     mask = np.zeros(tokens.shape, np.bool_)
-    cells: dict[int, pa.Array] = {}
-    for at, column in positions:
-        cells[column] = rows.column(1 + at).cast(codec.schema.field(column).type)
+    given = {name: rows.column(1 + at) for at, name in positions}
+    cells = _cells(given, codec)
+    gaps = _gaps(cells, codec) if impute else {c: np.zeros(rows.num_rows, np.bool_) for c in cells}
     for column, array in cells.items():
         slots, since = list(codec.slots[column]), codec.columns[column].since
-        known = array.is_valid().to_numpy(zero_copy_only=False) if impute else np.ones(len(array), np.bool_)
+        known = ~gaps[column]
         if since is not None:  # the time since a cell that is not there is drawn; that cell follows
             base = cells.get(since.base, pa.nulls(len(array), codec.schema.field(since.base).type))
             array = difference(array, base, since)
@@ -152,39 +155,63 @@ def _complete_rows(
         if slots:
             tokens[:, slots] = encode_column(codec.columns[column], array)
             mask[:, slots] = known[:, None]
-    never_null = [codec.columns[c] for c in cells] if impute else []
-    given = tuple(g for c in never_null if (g := _without_null(c, codec.index(c.name))) is not None)
+    filled = tuple(g for c in cells if impute and (g := _without_null(codec.columns[c], c)) is not None)
     ids = rows.column(0).to_numpy().view(np.uint64)
-    drawn, places = maker.rows(ids, np.zeros(rows.num_rows, np.int64), Known(tokens, mask), given)
+    drawn, places = maker.rows(ids, np.zeros(rows.num_rows, np.int64), Known(tokens, mask), filled)
     _, before = maker.decode(drawn, places, numbers)
     made = before
-    free: dict[int, npt.NDArray[np.bool_]] = {}
     for column, array in cells.items():
-        missing = array.is_null() if impute else pa.repeat(False, len(array))
-        whole = pc.if_else(missing, made.column(column), array)
-        made = made.set_column(column, codec.schema.field(column).with_nullable(True), whole)
-        free[column] = missing.to_numpy(zero_copy_only=False)
-    _, made = maker.related(drawn, before, made, free)
+        filled_in = pc.if_else(pa.array(gaps[column]), made.column(column), array)
+        made = made.set_column(column, codec.schema.field(column).with_nullable(True), filled_in)
+    _, made = maker.related(drawn, before, made, gaps)
+    of_table = _whole_rows(made, given, gaps, codec)
     of_batch = dict(positions)
-    out = [made.column(of_batch[at]) if at in of_batch else rows.column(1 + at) for at in range(columns)]
-    out += [made.column(c) for c in range(len(codec.columns)) if c not in cells]
+    out = [of_table[of_batch[at]] if at in of_batch else rows.column(1 + at) for at in range(columns)]
+    out += [column for name, column in of_table.items() if name not in given]
     return pa.RecordBatch.from_arrays(out, names=[f"c{i}" for i in range(len(out))])
+
+
+def _cells(given: Mapping[str, pa.Array], codec: Codec) -> dict[int, pa.Array]:
+    """What is given, by column of the codec."""
+    if not codec.leaves:
+        return {codec.index(name): array.cast(codec.schema.field(name).type) for name, array in given.items()}
+    columns = [at for at, leaf in enumerate(codec.leaves) if leaf.path[0] in given]
+    batch = pa.RecordBatch.from_arrays(list(given.values()), names=list(given))
+    cells = flatten(batch, [codec.leaves[at] for at in columns])
+    return {at: array.cast(codec.schema.field(at).type) for at, array in zip(columns, cells, strict=True)}
+
+
+def _gaps(cells: Mapping[int, pa.Array], codec: Codec) -> dict[int, npt.NDArray[np.bool_]]:
+    """The rows, bool [rows], in which each given column has a null to fill in. Behind a gate that is closed null is no gap,
+    behind one that is a gap itself it is."""
+    out: dict[int, npt.NDArray[np.bool_]] = {}
+    for column, array in cells.items():  # gates come before what they open
+        null, gate = array.is_null().to_numpy(zero_copy_only=False), codec.gates.get(column)
+        out[column] = null if gate is None else null & (gate.opened(cells[gate.column]) | out[gate.column])
+    return out
+
+
+def _whole_rows(
+    made: pa.RecordBatch, given: Mapping[str, pa.Array], gaps: Mapping[int, npt.NDArray[np.bool_]], codec: Codec
+) -> dict[str, pa.Array]:
+    """Completed flat rows as columns of the table. A nested cell without a gap comes back as it was given, also what is not
+    modelled inside it."""
+    out = dict(zip(codec.table.names, codec.whole(made).columns, strict=True))
+    for name, array in given.items():
+        if pa.types.is_nested(array.type):
+            own = [rows for column, rows in gaps.items() if codec.leaves and codec.leaves[column].path[0] == name]
+            filled_in = np.logical_or.reduce(own) if own else gaps[codec.index(name)]
+            out[name] = pc.if_else(pa.array(filled_in), out[name].cast(array.type), array)
+    return out
 
 
 def _without_null(column: ColumnCodec, position: int) -> Given | None:
     """Everything but null may be drawn; None where the model knows no null."""
-    if not column.sizes or "null" not in column.states:
+    if column.null is None:
         return None
     allowed = np.ones(column.sizes[0])
-    if column.method == "category":
-        allowed[column.sizes[0] - 2] = 0.0
-    elif column.method == "number":
-        allowed[column.states.index("null")] = 0.0
-    elif column.method == "digits":
-        others = [
-            2 + i for i, state in enumerate((*column.states, *column.texts)) if state != "null" or i >= len(column.states)
-        ]
+    allowed[column.null] = 0.0
+    if column.method == "digits":
+        others = [symbol for symbol in range(2, column.sizes[0] - 1) if symbol != column.null]
         return Given(position, allowed, None, legal_cells(column, others=others))
-    else:
-        allowed[1] = 0.0
     return Given(position, allowed)

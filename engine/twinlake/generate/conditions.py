@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
+from twinlake.generate.gates import with_gates
 from twinlake.models.automaton import Automaton, of_words
 from twinlake.models.codec import Codec, decode_column, encode_column
 from twinlake.models.column import ColumnCodec, Tokens
@@ -32,7 +33,7 @@ MAX_SHOWN = 20
 class Condition:
     """The values that a column may take, and the tokens of each; without tokens each is as likely. Of a range there are no
     values, but the column's codec cut to it, and the share of each token that it leaves. Of a column that is told by the
-    time since another: what it asks of that one (`before`), and the `span` of a range."""
+    time since another: what it asks of that one (`before`), and the `span` of a range. `free`: it asks nothing."""
 
     column: int
     values: pa.Array
@@ -41,10 +42,13 @@ class Condition:
     cut: ColumnCodec | None = None
     before: Given | None = None
     span: Span | None = None
+    free: bool = False
 
     def apply(self, array: pa.Array, tokens: Tokens, uniform: npt.NDArray[np.float64]) -> pa.Array:
         """The decoded column with the very values that were asked for (decoding alone gives some value of the same
         bin); of several values in one bin each is as likely."""
+        if self.free:
+            return array
         if self.cut is not None:
             return decode_column(self.cut, tokens, uniform, np.empty(0, np.uint64), 0, array.type)
         if self.span is not None:
@@ -68,7 +72,7 @@ def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Conditi
     """
     names = [c.name for c in codec.columns]
     out = []
-    for name, wanted in conditions.items():
+    for name, wanted in (with_gates(conditions, codec) if codec.gates else conditions).items():
         if name not in names:
             raise ConfigError(f"generate.conditions: no column {in_quotes(name)}{nearest(name, names)}")
         if isinstance(wanted, dict):
@@ -82,6 +86,12 @@ def read_conditions(conditions: Mapping[str, Any], codec: Codec) -> list[Conditi
         out.append(_condition(names.index(name), values, codec))
     asked = {c.column: c for c in out}
     return [_between_both(c, asked, codec) for c in out]
+
+
+def anything(position: int, codec: Codec) -> Condition:
+    """The condition that every value of a column meets."""
+    none = pa.nulls(0, codec.schema.field(position).type)
+    return Condition(position, none, None, Given(position, np.ones(codec.columns[position].sizes[0])), free=True)
 
 
 def _between_both(condition: Condition, asked: Mapping[int, Condition], codec: Codec) -> Condition:

@@ -23,6 +23,7 @@ from twinlake.core.errors import DataError, ModelError, in_quotes
 from twinlake.core.progress import Progress
 from twinlake.generate.blocks import Job, Maker, blocks_per_part, kernel_id, make_part, part_count
 from twinlake.generate.rules import ATTEMPT, COPY, ROW, RULES, Rule, broken, check_rules
+from twinlake.models.nested import with_leaves
 from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.store import load_model
 from twinlake.tables.parts import (
@@ -152,13 +153,14 @@ def _settle(
     """Draws rows again until none breaks a rule; returns by rule how many rows were found to break it."""
     from pyspark.sql import functions as F
 
-    schema = spark_schema(load_model(job.model, job.digest).codec.schema.metadata)
-    real = spark.read.schema(schema).parquet(*part_files(train)) if train is not None else None
-    check_rules(rules, spark.createDataFrame([], schema))
+    codec = load_model(job.model, job.digest).codec
+    schema, named = spark_schema(codec.schema.metadata), partial(with_leaves, names=codec.names, leaves=codec.leaves)
+    real = named(spark.read.schema(schema).parquet(*part_files(train))) if train is not None else None
+    check_rules(rules, named(spark.createDataFrame([], schema)), with_leaves=True)
     folder, total = _redraws(staging), dict.fromkeys((r.text for r in rules), 0)
     for round_ in range(1, MAX_ROUNDS + 2):
         found = folder / f"broken-{round_:02d}"
-        staged = broken(_staged(spark, job, staging, schema), rules, real, people)
+        staged = broken(named(_staged(spark, job, staging, schema)), rules, real, people)
         staged.where(F.size(RULES) > 0).write.mode("overwrite").parquet(str(found))
         breaking = spark.read.parquet(str(found))
         by_rule = breaking.select(F.explode(RULES).alias("rule")).groupBy("rule").count().collect()
@@ -173,7 +175,7 @@ def _settle(
         rows, tries = breaking.select(ROW), 2 ** (round_ - 1)
         attempts = rows.withColumn(ATTEMPT, F.lit(tries).cast("bigint"))
         if tries > 1:  # else there is nothing to choose from
-            made = broken(_candidates(rows, job, tries, schema), rules, real, people, sets=False)
+            made = broken(named(_candidates(rows, job, tries, schema)), rules, real, people, sets=False)
             kept = made.where(F.size(RULES) == 0).groupBy(ROW).agg(F.min(ATTEMPT).alias("kept"))
             attempts = attempts.join(kept, ROW, "left").select(ROW, F.coalesce("kept", ATTEMPT).alias(ATTEMPT))
         chosen = attempts.select(F.col(ROW).alias("row"), F.col(ATTEMPT).alias("attempt"))
@@ -210,14 +212,14 @@ def _candidates(rows: DataFrame, job: Job, tries: int, schema: Any) -> DataFrame
 
 def _attempts(batches: Iterable[pa.RecordBatch], job: Job, tries: int) -> Iterator[pa.RecordBatch]:
     maker = Maker.of(job)
-    names = [ROW, ATTEMPT, *(f"c{i}" for i in range(len(maker.codec.columns)))]
+    names = [ROW, ATTEMPT, *(f"c{i}" for i in range(len(maker.codec.table)))]
     for batch in batches:
         ids = np.sort(batch.column(0).to_numpy()).astype(np.uint64)
         for start in range(0, len(ids), BLOCK_ROWS):
             some = ids[start : start + BLOCK_ROWS]
             for attempt in range(tries, 2 * tries):
                 attempts = np.full(len(some), attempt, np.int64)
-                _, made = maker.decode(*maker.rows(some, attempts), some)
+                made = maker.codec.whole(maker.decode(*maker.rows(some, attempts), some)[1])
                 own = [pa.array(some.astype(np.int64)), pa.array(attempts)]
                 yield pa.RecordBatch.from_arrays([*own, *made.columns], names=names)
 

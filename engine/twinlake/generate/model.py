@@ -15,6 +15,7 @@ from twinlake.generate.balance import Balance, balanced, count_groups, needs_cou
 from twinlake.generate.blocks import Job, block_count, lazy_rows
 from twinlake.generate.complete import complete
 from twinlake.generate.steering import Group, read_steering
+from twinlake.models.nested import flat_frame
 from twinlake.models.sampler import Style
 from twinlake.models.store import check_model, load_model
 from twinlake.tables.parts import renamed, spark_schema
@@ -46,7 +47,7 @@ class Model:
     @property
     def columns(self) -> list[str]:
         """Names of the generated columns."""
-        return [c.name for c in load_model(str(self.path), self.digest).codec.columns]
+        return list(load_model(str(self.path), self.digest).codec.table.names)
 
     def generate(
         self,
@@ -63,13 +64,13 @@ class Model:
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
 
-        `conditions` fix columns: {"sex": "Female", "age": {"min": 20, "max": 30}, "notes": None}; or a DataFrame of seed
-        rows, each of which is completed (`rows` and `balance` are left out then; columns that the model does
-        not know are carried through). `balance`: columns whose values get equal shares, or {"columns": ["income"],
-        "shares": {">50K": 0.5}, "mode": "replace"}; counted in `real`, the rows given to fit, unless the shares sum to 1,
-        without the groups of fewer than `min_people` rows. Mode additive gives the rows that top `real` up: no `rows` then.
-        Validity holds by construction; rules, filters and the manifest belong to `twinlake generate`. Changes no setting
-        of the session. Errors: ConfigError.
+        `conditions` fix columns: {"sex": "Female", "age": {"min": 20, "max": 30}, "notes": None}, and leaves of nested ones:
+        {"address.city": "Lyon", "tags.length": 2}; or a DataFrame of seed rows, each of which is completed (`rows` and
+        `balance` are left out then; columns that the model does not know are carried through). `balance`: columns whose
+        values get equal shares, or {"columns": ["income"], "shares": {">50K": 0.5}, "mode": "replace"}; counted in `real`,
+        the rows given to fit, unless the shares sum to 1, without the groups of fewer than `min_people` rows. Mode additive
+        gives the rows that top `real` up: no `rows` then. Validity holds by construction; rules, filters and the manifest
+        belong to `twinlake generate`. Changes no setting of the session. Errors: ConfigError.
         """
         style = Style(temperature, top_p)
         if not 0 < temperature <= 10 or not 0 < top_p <= 1:
@@ -114,7 +115,9 @@ class Model:
             return balanced(balance, [], rows)
         if real is None:
             raise ConfigError("balance needs real=, the rows given to fit, unless the shares of all groups are given")
-        return balanced(balance, count_groups(real, balance.columns, min_people)[0], rows)
+        codec = load_model(str(self.path), self.digest).told
+        flat = flat_frame(real, codec.names, codec.leaves)
+        return balanced(balance, count_groups(flat, balance.columns, min_people)[0], rows)
 
     def save(self, path: str | Path) -> None:
         """Copies the model folder to `path`, which must not exist. Errors: UserError."""

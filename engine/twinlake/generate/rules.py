@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
+from twinlake.models.nested import has_column
 from twinlake.tables.names import quoted
 
 if TYPE_CHECKING:
@@ -53,16 +54,17 @@ def read_rules(wanted: Sequence[str | Mapping[str, Any]], no_copies: Sequence[st
     return tuple(rules + copies)
 
 
-def check_rules(rules: Sequence[Rule], df: DataFrame) -> None:
-    """Errors: ConfigError for a rule that can't be asked of this table."""
+def check_rules(rules: Sequence[Rule], df: DataFrame, with_leaves: bool = False) -> None:
+    """Errors: ConfigError for a rule that can't be asked of this table. `with_leaves`: it has all leaves of nested columns that
+    are modelled as columns; else a rule may name some that it has not yet."""
     from pyspark.errors import PySparkException
 
     for rule in rules:
         for name in rule.columns:
-            if name not in df.columns:
+            if name not in df.columns and (with_leaves or not has_column(df.schema, name)):
                 raise ConfigError(f"generate.rules: no column {in_quotes(name)}{nearest(name, df.columns)}")
         try:
-            if rule.kind in ("sql", "one_hot"):
+            if rule.kind in ("sql", "one_hot") and set(rule.columns) <= set(df.columns):
                 df.limit(0).where(_broken_cell(rule)).schema  # noqa: B018  # a Connect session finds the error only here
         except PySparkException as error:
             raise ConfigError(

@@ -14,6 +14,8 @@ from twinlake.generate.blocks import Job
 from twinlake.generate.generate import write_rows
 from twinlake.generate.rules import check_rules, read_rules
 from twinlake.generate.steering import Group, read_steering
+from twinlake.models.codec import Codec
+from twinlake.models.nested import flat_frame, has_column
 from twinlake.models.sampler import Style
 from twinlake.models.store import check_model, load_model
 from twinlake.tables.names import parse_table_name, quoted
@@ -25,12 +27,28 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+MICROSECONDS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"}
+WRITTEN = {
+    "json": {"ignoreNullFields": "false", "timeZone": "UTC", **MICROSECONDS},
+    "csv": {"header": "true", "timeZone": "UTC", **MICROSECONDS},
+}
+"""Options of Spark's writers, so that what is read again equals the twin: null members are written, microseconds too."""
+
+
 def check_steering(config: Config, source: DataFrame) -> None:
-    """Refuses, before any work, conditions, balance and rules that name what the table has not. Errors: ConfigError."""
+    """Refuses, before any work, conditions, balance and rules that name what the table has not, and an output format that can't
+    hold it. Errors: ConfigError."""
     wanted = config.generate
+    if config.output.path is not None and config.output.format == "csv":
+        for field in source.schema.fields:
+            if field.dataType.typeName() in ("struct", "array", "map", "variant", "binary"):
+                raise ConfigError(
+                    f"output.format: csv can't hold column {in_quotes(field.name)} of type {field.dataType.simpleString()}; "
+                    "use parquet or json, or leave the column out by source.columns"
+                )
     for where, names in (("conditions", wanted.conditions), ("balance.columns", wanted.balance.columns)):
         for name in names:
-            if name not in source.columns:
+            if not has_column(source.schema, name):
                 raise ConfigError(f"generate.{where}: no column {in_quotes(name)}{nearest(name, source.columns)}")
     if wanted.balance.mode == "additive" and wanted.balance.columns and wanted.rows != "source":
         raise ConfigError("generate.rows: with balance.mode additive the number of rows follows from the balance; leave it out")
@@ -49,12 +67,12 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     model = load_model(str(folder.model), digest)
     codec = model.told
     seed = derive(config.run.seed, "generate")
-    groups = _groups(spark, folder, config, progress)
+    groups = _groups(spark, folder, config, codec, progress)
     rows = sum(g.rows for g in groups) or (state["source_rows"] if wanted.rows == "source" else wanted.rows)
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p)
     job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
-    rules = read_rules(wanted.rules, [c.name for c in model.codec.columns if c.coarse] if wanted.replace_copies else ())
+    rules = read_rules(wanted.rules, _compared(model.codec) if wanted.replace_copies else ())
     facts = write_rows(
         spark,
         job,
@@ -82,7 +100,13 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     return f"{facts['rows']:,} rows in {parts}{redrawn}{checked}"
 
 
-def _groups(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> tuple[Group, ...]:
+def _compared(codec: Codec) -> list[str]:
+    """The columns in which a copy of a train row equals it; that a struct is there its leaves tell."""
+    told = [not codec.leaves or codec.leaves[at].kind != "present" for at in range(len(codec.columns))]
+    return [c.name for c, own in zip(codec.columns, told, strict=True) if c.coarse and own]
+
+
+def _groups(spark: SparkSession, folder: RunFolder, config: Config, codec: Codec, progress: Progress) -> tuple[Group, ...]:
     wanted = config.generate.balance
     if not wanted.columns:
         return ()
@@ -92,26 +116,23 @@ def _groups(spark: SparkSession, folder: RunFolder, config: Config, progress: Pr
         rows = folder.state()["source_rows"] if config.generate.rows == "source" else config.generate.rows
     if not needs_counts(balance):
         return balanced(balance, [], rows)
-    counts, rare = count_groups(_protected(spark, folder), balance.columns, config.privacy.min_people)
+    real = flat_frame(spark.read.parquet(*part_files(folder.protected)), codec.names, codec.leaves)
+    counts, rare = count_groups(real, balance.columns, config.privacy.min_people)
     if rare:
         progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
     return balanced(balance, counts, rows)
 
 
-def _protected(spark: SparkSession, folder: RunFolder) -> DataFrame:
-    return spark.read.parquet(*part_files(folder.protected))
-
-
 def _write_output(spark: SparkSession, folder: RunFolder, config: Config) -> None:
     """The second sink: Spark's own writer, for paths on any store and for catalog tables."""
-    path, table, mode = config.output.path, config.output.table, config.output.mode
+    path, table, mode, format_ = config.output.path, config.output.table, config.output.mode, config.output.format
     if path is None and table is None:
         return
     twin = spark.read.parquet(*part_files(folder.synthetic))
     try:
         with spark_errors("output"):
             if path is not None:
-                twin.write.mode(mode).parquet(path)
+                twin.write.mode(mode).format(format_).options(**WRITTEN.get(format_, {})).save(path)
             if table is not None:
                 twin.write.mode(mode).saveAsTable(quoted(*parse_table_name(table)))
     except Exception as error:

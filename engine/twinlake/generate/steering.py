@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from twinlake.core.errors import ConfigError, escaped
 from twinlake.core.seeds import derive, permute
-from twinlake.generate.conditions import Condition, read_conditions
+from twinlake.generate.conditions import Condition, anything, read_conditions
+from twinlake.generate.gates import gate_columns, with_gates
 from twinlake.models.automaton import Automaton, of_sets
 from twinlake.models.codec import Codec
 from twinlake.models.column import Tokens
@@ -95,17 +96,22 @@ def words_of(given: Given) -> Automaton:
 def read_steering(conditions: Mapping[str, Any], groups: Sequence[Group], seed: int, codec: Codec) -> Steering:
     """Errors: ConfigError naming the column (see `read_conditions`), or a column that has both kinds of condition."""
     columns = {c.column: [c] for c in read_conditions(conditions, codec)}
-    for number, group in enumerate(groups):
-        for condition in read_conditions(group.conditions, codec):
-            name = codec.columns[condition.column].name
+    gates = {codec.names[c] for c in gate_columns(codec)}
+    own: list[dict[int, Condition]] = []
+    for group in groups:
+        for name in group.conditions:
             if name in conditions:
                 raise ConfigError(f"generate.balance: {escaped(name)} is in generate.conditions too; leave it out of one")
-            if condition.given is None:
-                method = codec.columns[condition.column].method
-                raise ConfigError(f"generate.balance: {escaped(name)} is made by {method}, not modelled: it can't be balanced")
-            columns.setdefault(condition.column, []).append(condition)
-            if len(columns[condition.column]) != number + 1:
-                raise ConfigError(f"generate.balance: every group must say something about {escaped(name)}")
+        wanted = with_gates({**conditions, **group.conditions}, codec) if gates else group.conditions
+        named = {name: one for name, one in wanted.items() if name in group.conditions or name in gates}
+        own.append({c.column: c for c in read_conditions(named, codec)})
+    for column in dict.fromkeys(c for found in own for c in found):
+        name, method = codec.names[column], codec.columns[column].method
+        if any(column in found and found[column].given is None for found in own):
+            raise ConfigError(f"generate.balance: {escaped(name)} is made by {method}, not modelled: it can't be balanced")
+        if name not in gates and not all(column in found for found in own):
+            raise ConfigError(f"generate.balance: every group must say something about {escaped(name)}")
+        columns[column] = [found.get(column) or anything(column, codec) for found in own]
     return Steering(columns, np.cumsum([g.rows for g in groups]).astype(np.int64), derive(seed, "groups"))
 
 

@@ -30,8 +30,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from twinlake.core.errors import ModelError
+from twinlake.core.seeds import derive, mix
 from twinlake.models.column import BLOCK, ColumnCodec, Tokens, column_from_json
 from twinlake.models.digits import decode_digits, encode_digits
+from twinlake.models.nested import Gate, Leaf, flatten, gates_of, nest
 from twinlake.models.numbers import decode_number, encode_number
 from twinlake.models.people import keys_for
 from twinlake.models.regenerate import regenerate
@@ -55,11 +57,45 @@ class Relation:
 
 @dataclass(frozen=True)
 class Codec:
-    """The codecs of all columns, in table order, the Arrow schema of the decoded table, and what its rows keep."""
+    """The codecs of all columns, in table order, the Arrow schema of the decoded rows, and what they keep.
+
+    Where a column of the table is nested, `columns` and `schema` are those of flat rows (models/nested.py): `leaves` says what
+    each is, and `nested` is the schema of the table. The metadata of both holds the table's Spark schema.
+    """
 
     columns: tuple[ColumnCodec, ...]
     schema: pa.Schema
     relations: tuple[Relation, ...] = ()
+    leaves: tuple[Leaf, ...] = ()
+    nested: pa.Schema | None = None
+
+    @property
+    def table(self) -> pa.Schema:
+        """The schema of the rows that users get."""
+        return self.schema if self.nested is None else self.nested
+
+    @cached_property
+    def gates(self) -> dict[int, Gate]:
+        """What opens each column that lies inside another one."""
+        return gates_of(self.leaves)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of `columns`: those that conditions and metrics use."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def filled(self) -> frozenset[int]:
+        """The columns that are leaves of nested ones, and null only where their gate is closed."""
+        return frozenset(i for i in self.gates if self.leaves[i].filled)
+
+    def flat(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of the table -> rows of `schema`."""
+        return pa.RecordBatch.from_arrays(flatten(batch, self.leaves), schema=self.schema) if self.leaves else batch
+
+    def whole(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of `schema` -> rows of the table."""
+        return batch if self.nested is None else nest(batch, self.leaves, self.nested)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -103,12 +139,15 @@ class Codec:
         # surrogates come last: they agree with the gender and state that the model drew
         for i in sorted(range(len(self.columns)), key=lambda i: (self.columns[i].method == "surrogate", self.depth(i))):
             column, kind = self.columns[i], self.schema.field(i).type
-            ids = keys_for(column.entity, row_ids, seed, drawn) if column.method == "surrogate" else row_ids
+            ids, element = row_ids, self.leaves[i].element if self.leaves else ()
+            if column.method == "surrogate":  # each element of an array is about somebody else
+                whose = mix(row_ids, derive(seed, "element", *element)) if element else row_ids
+                ids = keys_for(column.entity, whose, seed, {} if element else drawn)
             told = kind if column.since is None else pa.int64()
             arrays[i] = decode_column(column, tokens[:, list(self.slots[i])], uniforms[:, i], ids, seed, told)
             if column.since is not None:
                 arrays[i] = moved(arrays[column.since.base], arrays[i], column.since, kind)
-            if column.entity and column.method != "surrogate":
+            if column.entity and column.method != "surrogate" and not element:
                 drawn.setdefault(column.entity, arrays[i])
         return pa.RecordBatch.from_arrays([arrays[i] for i in range(len(arrays))], schema=self.schema)
 
@@ -118,9 +157,11 @@ class Codec:
 
     def to_json(self) -> str:
         """The content of codec.json."""
-        schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
         relations = [asdict(r) for r in self.relations]
-        content = {"format": FORMAT, "columns": [asdict(c) for c in self.columns], "relations": relations, "schema": schema}
+        content = {"format": FORMAT, "columns": [asdict(c) for c in self.columns], "relations": relations}
+        content |= {"schema": _schema_text(self.schema)}
+        if self.nested is not None:
+            content |= {"leaves": [asdict(leaf) for leaf in self.leaves], "nested": _schema_text(self.nested)}
         return json.dumps(content, ensure_ascii=False)
 
     @classmethod
@@ -132,11 +173,21 @@ class Codec:
                 raise ModelError(f"codec.json has format {raw['format']}; this version reads {FORMAT}")
             return cls(
                 tuple(column_from_json(c) for c in raw["columns"]),
-                pa.ipc.read_schema(pa.py_buffer(base64.b64decode(raw["schema"]))),
+                _schema_of(raw["schema"]),
                 tuple(Relation(r["kind"], tuple(r["columns"]), tuple(r["map"])) for r in raw.get("relations", ())),
+                tuple(Leaf(**{**leaf, "path": tuple(leaf["path"])}) for leaf in raw.get("leaves", ())),
+                _schema_of(raw["nested"]) if "nested" in raw else None,
             )
         except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
             raise ModelError("codec.json is damaged; train the model again") from None
+
+
+def _schema_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _schema_of(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def encode_column(column: ColumnCodec, array: pa.Array) -> Tokens:

@@ -81,6 +81,17 @@ class ColumnCodec:
             mask[-1] = False
         return mask
 
+    @property
+    def null(self) -> int | None:
+        """The value of the first token that stands for null; None where null is not learned."""
+        if "null" not in self.states or not self.sizes:
+            return None
+        return {
+            "category": self.sizes[0] - 2,
+            "number": self.states.index("null"),
+            "digits": 2 + self.states.index("null"),
+        }.get(self.method, 1)
+
     @cached_property
     def cells(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]:
         """`atoms`, `low`, `high` in the type of the domain, and `bin_start`."""

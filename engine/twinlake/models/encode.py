@@ -23,12 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twinlake.core.config import Config, ModelConfig
+from twinlake.core.errors import escaped
 from twinlake.core.seeds import derive
 from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, Relation
 from twinlake.models.column import Tokens, column_from_json
 from twinlake.models.fitting import fit_column, fit_difference
+from twinlake.models.nested import Leaf, flat_schema, flatten
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
+from twinlake.models.shapes import leaves_of
 from twinlake.models.times import Since, difference, since_of
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
@@ -60,8 +63,10 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
     counts.save(folder.private / "pairs.npz")
     holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
     holdout.save(folder.private / "holdout.npz")
-    relations = f", {len(codec.relations)} relations between columns" if codec.relations else ""
-    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values{relations}{told_texts(folder.encoded)}"
+    more = f", {len(codec.relations)} relations between columns" if codec.relations else ""
+    if arrays := [f"{leaf.name} up to {leaf.most}" for leaf in codec.leaves if leaf.kind == "length"]:
+        more += f", {len(codec.columns)} leaves ({', '.join(map(escaped, arrays))})"
+    return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values{more}{told_texts(folder.encoded)}"
 
 
 def encode_table(
@@ -115,32 +120,39 @@ def _candidates(number: int, folder: str, codec_file: str) -> Iterator[dict[str,
     """The relations of the first rows of a part; rows lie in the order of a hash, so these are a sample."""
     codec = load_codec(codec_file)
     file = f"{folder}/{read_manifest(Path(folder))['parts'][number]['file']}"
-    for rows in read_part(file, SAMPLE_ROWS):
+    for batch in read_part(file, SAMPLE_ROWS):
+        rows = codec.flat(batch)
         yield from ({"kind": r.kind, "columns": list(r.columns)} for r in candidates(codec, codec.encode(rows), rows))
         return
 
 
 def column_of(column: ColumnPlan) -> Column:
-    """A planned column as the codec's fit wants it: how its twin is made, and the entity of a surrogate."""
-    extra = {"synthesis": column.synthesis, "entity": column.parameters.get("as") or column.entity}
+    """A planned column as the codec's fit wants it: how its twin is made, and the entity of a surrogate; of a nested one also
+    for its leaves."""
+    extra = {"synthesis": column.synthesis, "entity": column.parameters.get("as") or column.entity, "leaves": column.leaves}
     return Column(column.name, column.output_type, column.nullable, extra)
 
 
 def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], people: int, seed: int) -> Codec:
-    """The codec of the published parts in `folder`; `columns` carry the plan's synthesis and entity in `extra`.
+    """The codec of the published parts in `folder`; `columns` carry the plan's synthesis and entity in `extra`, of nested ones
+    also those of `leaves` by path.
 
     Which columns are told by the time since another is tried by the first rows, and holds where all rows bear it out.
     """
     manifest = read_manifest(folder)
     files = [str(folder / part["file"]) for part in manifest["parts"]]
-    modelled = [i for i, c in enumerate(columns) if c.extra.get("synthesis", "model") == "model"]
-    told = run_tasks(spark, [0], None, partial(_since, folder=str(folder), modelled=modelled))
+    table = schema = pq.read_schema(files[0])
+    leaves, columns = leaves_of(spark, files, table, columns, people)
+    if leaves:
+        schema = flat_schema(table, leaves, [(c.name, c.nullable) for c in columns])
+    modelled = [i for i, c in enumerate(columns) if c.extra.get("synthesis", "model") in ("model", "leaf")]
+    told = run_tasks(spark, [0], None, partial(_since, folder=str(folder), modelled=modelled, leaves=leaves))
     since = [Since(**one) for one in told]
     gaps = tuple(Column(columns[s.column].name, "bigint", True, {"since": asdict(s)}) for s in since)
     limits = limits_for(manifest["rows"], len(columns), people, derive(seed, "codec sample"), SAMPLE, VALUES)
     fitted = summarize(
         frame_of_tasks(spark, len(files)),
-        partial(_rows_with_keys, files=files, since=since),
+        partial(_rows_with_keys, files=files, since=since, leaves=leaves),
         (*columns, *gaps),
         1,
         limits,
@@ -152,18 +164,18 @@ def fit_codec(spark: SparkSession, folder: Path, columns: tuple[Column, ...], pe
         if text and own.method == "number":
             gap, (least, most) = column_from_json(json.loads(text)), own.reach
             codecs[one.column] = replace(gap, type=own.type, entity=own.entity, since=replace(one, least=least, most=most))
-    return Codec(tuple(codecs), pq.read_schema(files[0]))
+    return Codec(tuple(codecs), schema, leaves=leaves, nested=table if leaves else None)
 
 
 def _fit_either(stats: ColumnStatistics, people: int) -> str:
     return (fit_difference if "since" in stats.extra else fit_column)(stats, people)
 
 
-def _since(number: int, folder: str, modelled: list[int]) -> Iterator[dict[str, Any]]:
+def _since(number: int, folder: str, modelled: list[int], leaves: Sequence[Leaf]) -> Iterator[dict[str, Any]]:
     """The dates and times of a part's first rows that are told by others (rows lie in the order of a hash)."""
     file = f"{folder}/{read_manifest(Path(folder))['parts'][number]['file']}"
     for rows in read_part(file, SAMPLE_ROWS):
-        yield from map(asdict, since_of(rows, modelled))
+        yield from map(asdict, since_of(_flat(rows, leaves), modelled))
         return
 
 
@@ -217,14 +229,21 @@ def _load_codec(path: str, _changed: int) -> Codec:
     return Codec.from_json(Path(path).read_text(encoding="utf-8"))
 
 
+def _flat(rows: pa.RecordBatch, leaves: Sequence[Leaf]) -> pa.RecordBatch:
+    if not leaves:
+        return rows
+    return pa.RecordBatch.from_arrays(flatten(rows, leaves), names=[str(i) for i in range(len(leaves))])
+
+
 def _rows_with_keys(
-    batches: Iterable[pa.RecordBatch], files: list[str], since: Sequence[Since] = ()
+    batches: Iterable[pa.RecordBatch], files: list[str], since: Sequence[Since] = (), leaves: Sequence[Leaf] = ()
 ) -> Iterator[pa.RecordBatch]:
     """Task numbers -> rows of those parts, each with a key made of its part and position, and the differences `since`."""
     for batch in batches:
         for number in batch.column(0).to_pylist():
             offset = 0
-            for rows in read_part(files[number], dictionaries=True):
+            for read in read_part(files[number], dictionaries=True):
+                rows = _flat(read, leaves)
                 keys = pa.array((number << 40) + offset + np.arange(rows.num_rows), pa.int64())
                 gaps = [difference(rows.column(s.column), rows.column(s.base), s) for s in since]
                 cells = [keys, *rows.columns, *gaps]
@@ -243,7 +262,8 @@ def _encode_part(
     with open(f"{out}/{name}", "wb") if shards and part["rows"] else nullcontext() as shard:
         if shard is not None:
             np.lib.format.write_array_header_1_0(shard, {"descr": "<u2", "fortran_order": False, "shape": shape})
-        for batch in read_part(f"{folder}/{part['file']}", dictionaries=True):
+        for read in read_part(f"{folder}/{part['file']}", dictionaries=True):
+            batch = codec.flat(read)
             tokens = codec.encode(batch)
             counter.add(tokens)
             check.add(tokens, batch)

@@ -20,7 +20,7 @@ from twinlake.models.cells import MAX_ATOMS, MAX_SINGLE_BINS, cells_of, heavy
 from twinlake.models.column import BLOCK, STATES, ColumnCodec
 from twinlake.models.times import DAY_US, STEPS_US, Phase, period_of
 from twinlake.models.written import BEYOND, CLOCKS, TIME_FORMATS, is_canonical, whole_time
-from twinlake.profile.kinds import decimals_of
+from twinlake.profile.kinds import decimals_of, kind_of
 from twinlake.profile.statistics import ColumnStatistics
 
 MAX_CATEGORIES = 262_144
@@ -48,6 +48,8 @@ def _surrogate(stats: ColumnStatistics, people: int) -> ColumnCodec:
 
 def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
     synthesis = stats.extra.get("synthesis", "model")
+    if synthesis == "leaf":  # of a nested column, whose profile says nothing of it
+        synthesis = {"key": "key", "text": "format"}.get(kind_of(stats), "model")
     if synthesis == "null" or stats.non_null == 0:
         return _nothing(stats)
     if synthesis == "surrogate":
@@ -58,6 +60,8 @@ def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
         return _prose(stats, people)
     if stats.distinct == 1 and stats.non_null >= people > stats.nulls and not stats.uncounted and stats.counts:
         return ColumnCodec(stats.name, stats.type, "constant", values=tuple(stats.counts))
+    if synthesis == "count":  # few whole numbers, each with a token of its own (models/nested.py)
+        return _fit_category(stats, people)
     if stats.type not in ("string", "boolean"):
         return _fit_number(stats, people) or _fit_category(stats, people)
     if stats.type == "string" and stats.distinct > MAX_ATOMS and (written := _written_as(stats)):

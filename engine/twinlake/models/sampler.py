@@ -7,9 +7,9 @@ the model folder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ from twinlake.models.folded import Folded
 
 BLOCK_ROWS = 4_096
 MAX_LEADS = 2_000_000
-CALIBRATION_TOKENS = 600
 PADDED_ROWS = 128
 
 
@@ -75,10 +74,22 @@ class _Link:
     leads: Tensor | None
 
 
+@dataclass(frozen=True)
+class Door:
+    """Column `by` opens `column`: `opened`, bool [V0], says which values of its first token do. Behind a closed one only the
+    value `null` may be drawn, behind an open one any, and where `filled` any but null."""
+
+    column: int
+    by: int
+    opened: npt.NDArray[np.bool_]
+    null: int
+    filled: bool
+
+
 @dataclass
 class TabularSampler:
     """A folded network. `order` is the canonical column order, `slots` the tokens of each column. `calibration`: an offset
-    of each head, for unconditional draws only."""
+    of each head, for unconditional draws only. `doors`: by the column that is opened."""
 
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
@@ -86,6 +97,7 @@ class TabularSampler:
     targets: list[Folded]
     calibration: list[Tensor] | None = None
     links: tuple[_Link, ...] = ()
+    doors: Mapping[int, Door] = field(default_factory=dict)
 
     @classmethod
     def fold(
@@ -94,6 +106,7 @@ class TabularSampler:
         facts: dict[str, Any],
         drawable: dict[int, npt.NDArray[np.bool_]],
         determines: Sequence[tuple[int, int, Sequence[int]]] = (),
+        doors: Sequence[Door] = (),
     ) -> TabularSampler:
         """The sampler of saved `weights` and the `facts` of model.json; `drawable`: what may be drawn of each column's
         first token; `determines`: (a, b, the code of b for each code of a or -1), see models/relations.py."""
@@ -119,7 +132,8 @@ class TabularSampler:
         )
         slots = tuple(map(tuple, facts["slots"]))
         links = tuple(_link(a, b, map_, slots, sizes) for a, b, map_ in determines)
-        return cls(sizes, slots, _deciding_first(facts["order"], links), targets, calibration, links)
+        by = {door.column: door for door in doors}
+        return cls(sizes, slots, _doors_first(_deciding_first(facts["order"], links), by), targets, calibration, links, by)
 
     def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; see `draw_rows`."""
@@ -148,7 +162,7 @@ class TabularSampler:
         drawn = torch.from_numpy(uniforms).clamp(max=1.0 - 1e-6)
         state = _State.of(len(self.sizes), drawn.shape[1], known)
         first = [g.column for g in given]
-        order = first + [c for c in self.order if c not in first]
+        order = _doors_first(first + [c for c in self.order if c not in first], self.doors)
         wanted = {self.slots[g.column][0]: _log(g.first) for g in given}
         wanted |= {self.slots[g.column][1]: _log(g.second) for g in given if g.second is not None}
         row_groups = None if groups is None else torch.from_numpy(groups)
@@ -156,6 +170,7 @@ class TabularSampler:
         with torch.inference_mode():
             for column in order:
                 forced = self._forced(column, state) if self.slots[column][0] not in wanted else None
+                opened = self._opened(column, state)
                 for place, token in enumerate(self.slots[column]):
                     if token in state.seen:
                         continue
@@ -166,14 +181,27 @@ class TabularSampler:
                         shares = shares[tuple(by)] if by else shares
                     if (allowed := self._allowed(column, place, state)) is not None:
                         shares = allowed if shares is None else shares + allowed
+                    if opened is not None and self.doors[column].filled and not place:
+                        never = torch.zeros((len(opened), self.sizes[token]))
+                        never[:, self.doors[column].null] = torch.where(opened, -torch.inf, 0.0)
+                        both = None if shares is None else shares + never
+                        shares = never if both is None else torch.where(both.isneginf().all(1, keepdim=True), never, both)
                     if forced is not None and bool((forced[:, place] >= 0).all()):
                         state.put(token, forced[:, place])
                         continue
                     values = self._draw_token(token, state, drawn[token], shares, calibrated, style)
                     if forced is not None:
                         values = torch.where(forced[:, place] >= 0, forced[:, place], values)
+                    if opened is not None:
+                        values = torch.where(opened, values, 0 if place else self.doors[column].null)
                     state.put(token, values)
         return state.values[:, :rows].T.to(torch.uint16).numpy()
+
+    def _opened(self, column: int, state: _State) -> Tensor | None:
+        """The rows, bool [rows], in which the door of a column is open; None where that is not known yet or it has none."""
+        door = self.doors.get(column)
+        slot = self.slots[door.by][0] if door is not None else -1
+        return torch.from_numpy(door.opened)[state.values[slot]] if door is not None and slot in state.seen else None
 
     def _forced(self, column: int, state: _State) -> Tensor | None:
         """The tokens [rows, slots] that a column drawn before leaves for this one; -1 where it leaves them open."""
@@ -284,6 +312,21 @@ def _deciding_first(order: Sequence[int], links: Sequence[_Link]) -> list[int]:
     return out
 
 
+def _doors_first(order: Sequence[int], doors: Mapping[int, Door]) -> list[int]:
+    """`order` with each column behind the one that opens it."""
+    out: list[int] = []
+
+    def add(column: int) -> None:
+        if column not in out:
+            if column in doors:
+                add(doors[column].by)
+            out.append(column)
+
+    for column in order:
+        add(column)
+    return out
+
+
 def _link(a: int, b: int, map_: Sequence[int], slots: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) -> _Link:
     width, b_width = sizes[slots[a][-1]], sizes[slots[b][-1]]
     codes = torch.tensor(map_, dtype=torch.int64)
@@ -319,46 +362,3 @@ def heads_of(weights: dict[str, Tensor], sizes: tuple[int, ...]) -> tuple[list[T
             heads[token] = weights[f"heads.{number}"][place, :, : sizes[token]].contiguous()
             biases[token] = weights[f"head_bias.{number}"][place, 0, : sizes[token]].contiguous()
     return heads, biases
-
-
-class Calibrated(Protocol):
-    """What draws blocks of tokens [rows, tokens, ...] and has an offset for each value of the first ones, by `sizes`."""
-
-    calibration: list[Tensor] | None
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Values of each token."""
-
-    def draw(self, block: int, seed: int) -> Tokens:
-        """Tokens of a whole block."""
-
-
-def calibrate(
-    sampler: Calibrated,
-    marginals: list[npt.NDArray[np.float64]],
-    seed: int,
-    blocks: int | None = None,
-    rounds: int = 3,
-    rate: float = 0.8,
-) -> Tensor:
-    """Offsets of all heads, float32 [sum of sizes], that bring drawn marginals to the true ones.
-
-    Each round draws `blocks` blocks (10, of wide tables down to 2) and adds rate * log(true / drawn) for each token value,
-    both smoothed by half a row.
-    The marginals are those of the train rows; a value never drawn keeps its offset.
-    """
-    total = [torch.zeros(size) for size in sampler.sizes]
-    blocks = blocks or max(2, min(10, CALIBRATION_TOKENS // max(1, len(sampler.sizes))))
-    drawn_rows = blocks * BLOCK_ROWS
-    for round_ in range(rounds):
-        sampler.calibration = total
-        drawn = np.concatenate([sampler.draw(round_ * blocks + b, seed) for b in range(blocks)])
-        for token, true in enumerate(marginals):
-            counts = np.bincount(drawn[:, token], minlength=len(true)).astype(np.float64)
-            step = np.log((true * drawn_rows + 0.5) / (counts + 0.5))
-            # a few rows more or less are noise: shrink steps that the sample can't tell from zero
-            weight = np.minimum(counts, true * drawn_rows) / (np.minimum(counts, true * drawn_rows) + 30.0)
-            total[token] = total[token] + torch.from_numpy((rate * weight * step).astype(np.float32))
-    sampler.calibration = total
-    return torch.cat(total)

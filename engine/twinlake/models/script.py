@@ -62,11 +62,16 @@ class Script:
 
     @cached_property
     def automata(self) -> dict[int, Automaton]:
-        """Of each closed column that has tokens: the cells that may be drawn."""
+        """Of each closed column that has tokens: the cells that may be drawn. A leaf of a nested column that has a value
+        wherever it can have one is never null: what cannot have one is emptied afterwards."""
+        return {i: automaton_of(c, i not in self.codec.filled) for i, c in enumerate(self.codec.columns) if c.sizes}
+
+    @cached_property
+    def _legal(self) -> dict[int, Automaton]:
         return {i: automaton_of(c) for i, c in enumerate(self.codec.columns) if c.sizes}
 
     def encode(self, batch: pa.RecordBatch) -> Tokens:
-        """Rows -> tokens, uint16 [rows, places]."""
+        """Rows of the codec's schema -> tokens, uint16 [rows, places]."""
         closed = self.codec.encode(batch)
         if self.tokenizer is None:
             return closed
@@ -93,8 +98,8 @@ class Script:
 
     def invalid(self, batch: pa.RecordBatch) -> int:
         """How many rows hold a cell that no automaton allows: none of what was drawn; the net below the construction."""
-        tokens, bad = self.codec.encode(batch), np.zeros(batch.num_rows, np.bool_)
-        for column, automaton in self.automata.items():
+        tokens, bad = self.codec.encode(self.codec.flat(batch)), np.zeros(batch.num_rows, np.bool_)
+        for column, automaton in self._legal.items():
             bad |= ~automaton.run(tokens[:, list(self.codec.slots[column])])
         return int(bad.sum())
 
@@ -135,12 +140,15 @@ def closed_codec(codec: Codec, texts: frozenset[int]) -> Codec:
     return replace(codec, columns=tuple(columns))
 
 
-def automaton_of(column: ColumnCodec) -> Automaton:
-    """The cells of a column with tokens that may be drawn."""
+def automaton_of(column: ColumnCodec, nulls: bool = True) -> Automaton:
+    """The cells of a column with tokens that may be drawn; without `nulls` no null, unless there is nothing else."""
+    first = column.drawable.copy()
+    if not nulls and column.null is not None and first.sum() > 1:
+        first[column.null] = False
     if column.method == "digits":
-        found = legal_cells(column)
+        found = legal_cells(column, others=[s for s in range(2, column.sizes[0] - 1) if first[s]])
         assert found is not None
         return found
     if len(column.sizes) == 1:
-        return of_sets(column.drawable if column.method in ("category", "number") else np.ones(2, np.bool_))
-    return of_sets(column.drawable, np.arange(column.sizes[1])[None, :] < column.behind[:, None])
+        return of_sets(first)
+    return of_sets(first, np.arange(column.sizes[1])[None, :] < column.behind[:, None])

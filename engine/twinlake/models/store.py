@@ -23,10 +23,11 @@ from twinlake.core.errors import ModelError, escaped
 from twinlake.models.codec import Codec
 from twinlake.models.column import BLOCK
 from twinlake.models.cores import LanguageSettings
-from twinlake.models.sampler import TabularSampler
+from twinlake.models.sampler import Door, TabularSampler
 from twinlake.models.script import FILES as SCRIPT_FILES
 from twinlake.models.script import Script
 from twinlake.models.writing import LanguageSampler
+from twinlake.models.written import from_text
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
 
 FORMAT = 1
@@ -141,7 +142,8 @@ def load_model(folder: str, digest: str) -> LoadedModel:
         if family == "language":
             writer = writer_of(script, weights, facts) if script is not None and weights else None
         else:
-            sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec)) if codec.sizes else None
+            links = determines_of(codec), doors_of(codec)
+            sampler = TabularSampler.fold(weights, facts, drawable_of(codec), *links) if codec.sizes else None
             writer = writer_of(script, texts, facts["texts"]) if script is not None else None
         return LoadedModel(codec, facts, sampler, script, writer)
     except (KeyError, RuntimeError, IndexError):
@@ -179,3 +181,16 @@ def determines_of(codec: Codec) -> list[tuple[int, int, list[int]]]:
 def drawable_of(codec: Codec) -> dict[int, npt.NDArray[np.bool_]]:
     """For each modelled column what may be drawn of its first token."""
     return {i: c.drawable for i, c in enumerate(codec.columns) if c.sizes}
+
+
+def doors_of(codec: Codec) -> list[Door]:
+    """The gates of a nested table (models/nested.py) as tokens. One without tokens is open in every row."""
+    found = []
+    for column, gate in codec.gates.items():
+        by, null = codec.columns[gate.column], codec.columns[column].null
+        if null is not None and by.sizes:
+            cells = from_text(by.value_set, codec.schema.field(gate.column).type)
+            states = [False] * len(by.states)
+            opened = np.array([*gate.opened(cells), *states, True])  # rare: not known
+            found.append(Door(column, gate.column, opened, null, codec.leaves[column].filled))
+    return found

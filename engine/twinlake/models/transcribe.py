@@ -51,11 +51,11 @@ def fit_script(
     texts: tuple[Text, ...] = ()
     tokenizer = None
     if columns:
-        words = _words(spark, table, columns, people)
+        words = _words(spark, table, codec, columns, people)
         if words:
             size = None if wanted.vocab_size == "auto" else wanted.vocab_size
             tokenizer = Tokenizer(train_tokenizer(words, size), frozenset(words), derive(seed, "digits"))
-            texts = _texts(spark, table, columns, tokenizer, people, wanted.max_pieces)
+            texts = _texts(spark, table, codec, columns, tokenizer, people, wanted.max_pieces)
     if given:
         return Script(codec, texts, tokenizer, True) if texts else None
     return Script(closed_codec(codec, frozenset(t.column for t in texts)), texts, tokenizer)
@@ -76,14 +76,14 @@ def write_shards(spark: SparkSession, table: Path, script: Script, out: Path) ->
     work.rename(out)
 
 
-def _words(spark: SparkSession, table: Path, columns: tuple[int, ...], people: int) -> dict[str, int]:
+def _words(spark: SparkSession, table: Path, codec: Codec, columns: tuple[int, ...], people: int) -> dict[str, int]:
     from pyspark.sql import functions as F
 
     manifest = read_manifest(table)
     parts, rows = manifest["parts"], max(1, manifest["rows"])
     share = min(1.0, SAMPLE_CELLS / (rows * len(columns)))
     files = [f"{table}/{p['file']}" for p in parts]
-    task = partial(_count_words, files=files, columns=columns, share=share)
+    task = partial(_count_words, files=files, codec=codec, columns=columns, share=share)
     counted = frame_of_tasks(spark, len(parts)).mapInArrow(task, "word string, rows bigint")
     summed = counted.groupBy("word").agg(F.sum("rows").alias("rows"))
     kept = summed.where(F.col("rows") >= people).orderBy(F.desc("rows"), "word").limit(MOST_WORDS).toArrow()
@@ -91,13 +91,13 @@ def _words(spark: SparkSession, table: Path, columns: tuple[int, ...], people: i
 
 
 def _count_words(
-    batches: Iterable[pa.RecordBatch], files: list[str], columns: tuple[int, ...], share: float
+    batches: Iterable[pa.RecordBatch], files: list[str], codec: Codec, columns: tuple[int, ...], share: float
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for number in batch.column(0).to_pylist():
             counts: dict[str, int] = {}
-            for rows in read_part(files[number]):  # rows lie in the order of a hash, so the first of a batch are a sample
-                some = rows.slice(0, max(1, round(share * rows.num_rows)))
+            for read in read_part(files[number]):  # rows lie in the order of a hash, so the first of a batch are a sample
+                some = codec.flat(read.slice(0, max(1, round(share * read.num_rows))))
                 texts = [decoded(some.column(c)).to_pylist() for c in columns]
                 count_units(zip(*texts, strict=True), counts)
             yield pa.RecordBatch.from_arrays(
@@ -106,19 +106,29 @@ def _count_words(
 
 
 def _texts(
-    spark: SparkSession, table: Path, columns: tuple[int, ...], tokenizer: Tokenizer, people: int, most: int
+    spark: SparkSession,
+    table: Path,
+    codec: Codec,
+    columns: tuple[int, ...],
+    tokenizer: Tokenizer,
+    people: int,
+    most: int,
 ) -> tuple[Text, ...]:
-    task = partial(_lengths, table=str(table), columns=columns, tokenizer=tokenizer, most=most)
+    task = partial(_lengths, table=str(table), codec=codec, columns=columns, tokenizer=tokenizer, most=most)
     [found] = run_tasks(spark, [0], None, task)
     return tuple(
-        Text(c, one["bound"], one["nulls"] >= people) for c, one in zip(columns, found["columns"], strict=True) if one["bound"]
+        Text(c, one["bound"], one["nulls"] >= people and c not in codec.filled)
+        for c, one in zip(columns, found["columns"], strict=True)
+        if one["bound"]
     )
 
 
-def _lengths(number: int, table: str, columns: tuple[int, ...], tokenizer: Tokenizer, most: int) -> Iterator[dict[str, Any]]:
+def _lengths(
+    number: int, table: str, codec: Codec, columns: tuple[int, ...], tokenizer: Tokenizer, most: int
+) -> Iterator[dict[str, Any]]:
     """How long texts are in pieces, among the first rows of a part."""
     file = f"{table}/{read_manifest(Path(table))['parts'][number]['file']}"
-    rows = next(iter(read_part(file, LENGTH_ROWS)), None)
+    rows = next((codec.flat(read) for read in read_part(file, LENGTH_ROWS)), None)
     found = []
     for column in columns:
         texts = decoded(rows.column(column)).to_pylist() if rows is not None else []
@@ -138,7 +148,7 @@ def _write_part(number: int, table: str, out: str) -> Iterator[dict[str, Any]]:
         tokens = np.lib.format.open_memmap(f"{out}/{name}", mode="w+", dtype=np.uint16, shape=shape)
         offset = 0
         for batch in read_part(f"{table}/{part['file']}"):
-            tokens[offset : offset + batch.num_rows] = script.encode(batch)
+            tokens[offset : offset + batch.num_rows] = script.encode(script.codec.flat(batch))
             offset += batch.num_rows
         tokens.flush()
         file = Path(out) / name

@@ -20,6 +20,8 @@ from twinlake.profile.types import ColumnProfile, Profile
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.fit_language import language_schedule, language_settings
 from twinlake.train.fit_tabular import schedule_of
+from twinlake.transform.columns import has_leaves
+from twinlake.transform.decide import leaf_types
 from twinlake.transform.plan import Plan
 from twinlake.transform.stage import plan_of
 
@@ -175,7 +177,9 @@ def _products(sizes: list[int], parents: int, settings: TabularSettings) -> int:
 
 
 def _sizes(column: ColumnProfile) -> tuple[int, ...]:
-    """About the vocabularies of a column's tokens."""
+    """About the vocabularies of a column's tokens; of a nested one a number for each of its leaves."""
+    if has_leaves(column.type):
+        return NUMBER_TOKENS * len(list(leaf_types(column.type)))
     if column.kind in ("empty", "constant", "opaque", "key", "text"):
         return ()
     distinct = max(1, column.distinct)

@@ -17,9 +17,10 @@ from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.core.errors import DataError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
+from twinlake.models.calibration import calibrate
 from twinlake.models.codec import Codec
 from twinlake.models.cores import LanguageSettings
-from twinlake.models.sampler import BLOCK_ROWS, calibrate
+from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.script import Script
 from twinlake.models.store import save_model, writer_of
 from twinlake.models.writing import LanguageSampler

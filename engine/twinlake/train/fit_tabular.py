@@ -20,14 +20,15 @@ from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.core.errors import DataError
 from twinlake.core.progress import Progress, Silent
 from twinlake.core.seeds import derive
+from twinlake.models.calibration import calibrate
 from twinlake.models.codec import Codec
 from twinlake.models.continuing import value_maps
 from twinlake.models.encode import TEXTS
 from twinlake.models.places import places_of
-from twinlake.models.sampler import TabularSampler, calibrate
+from twinlake.models.sampler import TabularSampler
 from twinlake.models.script import Script
 from twinlake.models.store import TEXTS as TEXT_WEIGHTS
-from twinlake.models.store import check_model, determines_of, drawable_of, load_model, model_folder, save_model
+from twinlake.models.store import check_model, determines_of, doors_of, drawable_of, load_model, model_folder, save_model
 from twinlake.models.tabular import MANY_ROWS, TabularSettings, choose_parents, model_facts, orders_of, settings_for
 from twinlake.profile.counts import TokenCounts
 from twinlake.train.data import CHOSEN_FROM, Schedule
@@ -116,7 +117,7 @@ def _rows(
         ),
     }
     progress.update(1, 1, "calibrating the marginals")
-    sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec))
+    sampler = TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec), doors_of(codec))
     weights["calibration"] = calibrate(sampler, _true_marginals(plan, codec), derive(seed, "calibration"))
     return weights, facts
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from twinlake.core.keys import DEFAULT_KEY
 from twinlake.transform.transforms import Context, Inner, Transform, walk
-from twinlake.transform.transforms.base import Faker
+from twinlake.transform.transforms.base import Faker, spec_of
 from twinlake.transform.transforms.redact import replacement
 from twinlake.transform.transforms.values import family, is_scalar, is_text
 
@@ -57,6 +57,15 @@ class ColumnPlan:
         return {str(step.parameters.get("key", DEFAULT_KEY)) for step in steps}
 
     @property
+    def leaves(self) -> dict[str, dict[str, Any]]:
+        """Of a nested column, by path, how the twin's leaf is made where a transform of its own decides that, and its entity.
+        `leaf`: as its values ask for."""
+        if self.transform != "paths" or not has_leaves(self.type):
+            return {}
+        specs = {str(path): spec_of(str(path), raw) for path, raw in self.parameters.get("paths", {}).items()}
+        return {path: _made_by(step) for path, step in specs.items()}
+
+    @property
     def constant(self) -> str | None:
         """The canonical text of every non-null value of a column redacted to a constant; None for any other column."""
         if self.transform != "redact" or self.synthesis != "constant":
@@ -79,7 +88,9 @@ def synthesis_of(transform: str, parameters: Mapping[str, Any], column: Context,
         if parameters.get("with") == "characters" and is_text(column.type):
             return "format"
         return "null" if replacement(parameters, column) is None else "constant"
-    if kind in ("empty", "opaque") or (kind is None and not is_scalar(column.type)):
+    if not is_scalar(column.type):  # nested: by its leaves
+        return "model" if has_leaves(column.type) and kind != "empty" else "null"
+    if kind in ("empty", "opaque"):
         return "null"
     if transform == "fake":  # the twin draws from built-in fakes alone: a model must be loaded without a caller's code
         own = column.detectors and str(parameters.get("as") or column.entity) in column.detectors
@@ -92,6 +103,21 @@ def synthesis_of(transform: str, parameters: Mapping[str, Any], column: Context,
         return "text" if transform in PROSE else "format"
     # pseudonyms of numbers and dates are text without an order: only few different ones can be modelled
     return "format" if transform in ("hash", "encrypt", "combine") and kind in ("number", "datetime") else "model"
+
+
+def _made_by(step: Inner) -> dict[str, Any]:
+    from twinlake.classify.detectors import DETECTORS
+
+    entity = step.parameters.get("as") or step.parameters.get("entity")
+    if step.transform == "fake":  # the twin draws from built-in fakes alone
+        return {"synthesis": "surrogate" if entity in DETECTORS else "format", "entity": entity}
+    drawn = step.transform == "redact" and step.parameters.get("with") == "characters"
+    return {"synthesis": "format" if drawn else "leaf", "entity": entity}
+
+
+def has_leaves(spark_type: str) -> bool:
+    """Whether a column of this type is modelled by its leaves: structs and arrays."""
+    return spark_type.split("<", maxsplit=1)[0] in ("struct", "array")
 
 
 def is_nested(spark_type: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twinlake.classify.entities import NOT_TELLING
 from twinlake.core.errors import PolicyError, escaped
 from twinlake.profile.types import ColumnProfile
-from twinlake.transform.columns import ColumnPlan, is_nested, synthesis_of
+from twinlake.transform.columns import ColumnPlan, has_leaves, is_nested, synthesis_of
 from twinlake.transform.policy import Policy, Rule, Target
 from twinlake.transform.transforms import TRANSFORMS, Context, Inner, Transform
 from twinlake.transform.transforms.base import domain_of, spec_of
@@ -256,7 +256,9 @@ def _planned(
     output = transform.output_type(column.type, parameters)
     synthesis = synthesis_of(transform.name, parameters, context, column.kind)
     if synthesis == "null" and transform.name == "keep" and column.kind != "empty":
-        reason += "; nested and binary values are not modelled, the twin's column is null"
+        reason += "; maps and binary values are not modelled, the twin's column is null"
+    if synthesis == "model" and has_leaves(column.type):
+        reason += "; modelled by its leaves"
     return ColumnPlan(
         column.name, column.type, column.nullable, context.entity, transform.name, parameters, output, synthesis, reason
     )
