@@ -53,7 +53,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         _frame(spark, folder.synthetic, codec),
         tuple(c.name for c in codec.columns if c.coarse),
         {c.name: kind_of(c) for c in codec.columns},
-        TokenCounts.load(folder.private / "pairs.npz"),
+        TokenCounts.load(folder.private / "pairs.npz").measured(),
         sum_counts([n for n in names if not n.name.endswith("-first.npz")], codec),
         _frame(spark, folder.holdout, codec) if has_holdout else None,
         holdout if has_holdout else None,
@@ -107,7 +107,7 @@ def report_run(folder: RunFolder, config: Config, name: str) -> str:
     write_report(
         folder / "report.html",
         evaluation,
-        TokenCounts.load(folder.private / "pairs.npz"),
+        TokenCounts.load(folder.private / "pairs.npz").measured(),
         sum_counts(files, codec),
         facts,
         config.privacy.min_people,

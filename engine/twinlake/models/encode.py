@@ -33,7 +33,7 @@ from twinlake.models.nested import Leaf, flat_schema, flatten
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.shapes import leaves_of
 from twinlake.models.times import Since, difference, since_of
-from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs
+from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs, measured_columns
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, sync, write_text
 from twinlake.tables.run_folder import RunFolder
@@ -182,9 +182,8 @@ def _since(number: int, folder: str, modelled: list[int], leaves: Sequence[Leaf]
 def encode_folder(
     spark: SparkSession, folder: Path, codec_file: Path, out: Path, shards: bool = True, check: Check | None = None
 ) -> TokenCounts:
-    """Token counts of the parts in `folder`; with `shards` also writes their tokens to `out`, published by rename.
-
-    `check` sees all rows on the way.
+    """Token counts of the parts in `folder`; with `shards` also writes their tokens to `out`, published by rename, and counts
+    every pair of columns, as training wants it. `check` sees all rows on the way.
     """
     manifest = read_manifest(folder)
     work = out.with_name(f".{out.name}.tmp")
@@ -203,7 +202,7 @@ def encode_folder(
         relations=check.relations if check is not None else (),
     )
     written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
-    counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)))
+    counts = sum_counts([work / w["counts"] for w in written], load_codec(str(codec_file)), every_pair=shards)
     for w in written:
         (work / w.pop("counts")).unlink()
         found = work / w.pop("relations")
@@ -256,7 +255,7 @@ def _encode_part(
 ) -> Iterator[dict[str, Any]]:
     codec = load_codec(codec_file)
     part = read_manifest(Path(folder))["parts"][number]
-    counter, check = TokenCounter(codec, pair_share), Check(codec, relations)
+    counter, check = TokenCounter(codec, pair_share, every_pair=shards), Check(codec, relations)
     name = f"shard-{number:05d}.npy"
     shape = (part["rows"], len(codec.sizes))
     with open(f"{out}/{name}", "wb") if shards and part["rows"] else nullcontext() as shard:
@@ -281,16 +280,18 @@ def _encode_part(
 
 
 class TokenCounter:
-    """Counts the first token of every modelled column, and pairs of coarse bins, of the tokens it is given."""
+    """Counts the first token of every modelled column, and pairs of coarse bins, of the tokens it is given: pairs of all
+    columns with `every_pair`, else of `measured_columns`."""
 
-    def __init__(self, codec: Codec, pair_share: float = 1.0) -> None:
+    def __init__(self, codec: Codec, pair_share: float = 1.0, every_pair: bool = False) -> None:
         self._codec, self._share, self.rows = codec, pair_share, 0
         self._modelled = [i for i, c in enumerate(codec.columns) if c.coarse]
         self._single = [np.zeros(codec.columns[i].sizes[0], np.int64) for i in self._modelled]
         self._coarse = [np.array(codec.columns[i].coarse, np.uint16) for i in self._modelled]
-        count = len(column_pairs(len(self._modelled)))
+        columns = len(self._modelled)
+        self._paired = list(range(columns)) if every_pair else measured_columns(columns)
+        count, wide = len(column_pairs(len(self._paired))), len(self._paired) > ALL_PAIRS_UP_TO
         # a thousand columns have half a million pairs: a gigabyte of wide integers for a part's few rows would be a waste
-        wide = len(self._modelled) > ALL_PAIRS_UP_TO
         self._pairs: npt.NDArray[Any] = np.zeros((count, 16, 16), np.int32 if wide else np.int64)
 
     def add(self, tokens: Tokens) -> None:
@@ -300,7 +301,7 @@ class TokenCounter:
         for single, values in zip(self._single, first, strict=True):
             single += np.bincount(values, minlength=len(single))
         some = slice(None) if self._share >= 1.0 else slice(0, max(1, round(len(tokens) * self._share)))
-        coarse = [c[v[some]] for c, v in zip(self._coarse, first, strict=True)]
+        coarse = [self._coarse[c][first[c][some]] for c in self._paired]
         neighbours = [(a << 4) | b for a, b in itertools.pairwise(coarse)]
         number = 0
         for i, left in enumerate(coarse):
@@ -319,12 +320,13 @@ class TokenCounter:
         columns = [self._codec.columns[i] for i in self._modelled]
         labels = tuple(tuple(bin_labels(c)) for c in columns)
         names, coarse = tuple(c.name for c in columns), tuple(c.astype(np.uint8) for c in self._coarse)
-        return TokenCounts(self.rows, names, tuple(self._single), coarse, self._pairs, labels)
+        listed = None if len(self._paired) == len(columns) else tuple(itertools.combinations(self._paired, 2))
+        return TokenCounts(self.rows, names, tuple(self._single), coarse, self._pairs, labels, listed)
 
 
-def sum_counts(files: list[Path], codec: Codec) -> TokenCounts:
+def sum_counts(files: list[Path], codec: Codec, every_pair: bool = False) -> TokenCounts:
     """The sum of saved counts, one file at a time."""
-    total = TokenCounter(codec).counts()
+    total = TokenCounter(codec, every_pair=every_pair).counts()
     for file in files:
         total = total.with_rows_of(TokenCounts.load(file))
     return total

@@ -19,6 +19,7 @@ from twinlake.core.errors import DataError
 Counts = npt.NDArray[np.int64]
 COARSE_BINS = 16
 ALL_PAIRS_UP_TO = 200
+MEASURED = 128
 
 
 def column_pairs(columns: int) -> list[tuple[int, int]]:
@@ -26,13 +27,21 @@ def column_pairs(columns: int) -> list[tuple[int, int]]:
     return list(itertools.combinations(range(columns), 2))
 
 
+def measured_columns(columns: int) -> list[int]:
+    """The positions whose pairs fidelity is measured on: all up to ALL_PAIRS_UP_TO, above that MEASURED of them, evenly taken
+    in table order. So counting, and what it holds, grow linearly with the columns."""
+    if columns <= ALL_PAIRS_UP_TO:
+        return list(range(columns))
+    return [i * columns // MEASURED for i in range(MEASURED)]
+
+
 @dataclass(frozen=True)
 class TokenCounts:
     """Counts of one table. Tables counted by one codec have equal columns, coarse, labels and pair lists.
 
     `single[c]` counts the bins of column c; `coarse[c]` maps each of them to one of at most 16 coarse bins; `pairs[p]`
-    is the 16 x 16 table of coarse bins of the p-th pair: all pairs up to 200 columns (`column_pairs` order), above that
-    those in `listed`. `labels[c]` is a short text for each bin of column c.
+    is the 16 x 16 table of coarse bins of the p-th pair: of all (`column_pairs` order), or of those in `listed`.
+    `labels[c]` is a short text for each bin of column c.
     """
 
     rows: int
@@ -53,6 +62,15 @@ class TokenCounts:
     def pair_list(self) -> list[tuple[int, int]]:
         """The column positions of each entry of `pairs`."""
         return column_pairs(len(self.columns)) if self.listed is None else list(self.listed)
+
+    def measured(self) -> TokenCounts:
+        """The same with the pairs of `measured_columns` alone."""
+        chosen, columns = measured_columns(len(self.columns)), len(self.columns)
+        if len(chosen) == columns or self.listed is not None:
+            return self
+        listed = tuple(itertools.combinations(chosen, 2))
+        at = [i * columns - i * (i + 1) // 2 + j - i - 1 for i, j in listed]
+        return replace(self, pairs=self.pairs[at], listed=listed)
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
         """The counts of both tables together (DataError if another codec counted them)."""
