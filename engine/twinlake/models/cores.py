@@ -30,7 +30,7 @@ class LanguageSettings:
     embedding_dim: int = 128
     rnn_units: int = 256
     layers: int = 1
-    dropout_rate: float = 0.1
+    dropout_rate: float = 0.2
     decay: float = 0.01
 
     @property

@@ -35,7 +35,8 @@ DIMENSIONS = {"lstm": {"s": 64, "m": 128, "l": 192}, "transformer": {"s": 96, "m
 LAYERS = {"lstm": {"s": 1, "m": 1, "l": 2}, "transformer": {"s": 2, "m": 3, "l": 6}}
 RATES = {"lstm": 6e-3, "transformer": 2e-3}
 ROWS_SEEN = 600_000
-MOST_EPOCHS = 60
+MOST_EPOCHS = 24
+MIN_STEPS = 400
 CHECKS = 20
 PATIENCE = 4
 CALIBRATION_BLOCKS, CALIBRATION_ROUNDS = 4, 2
@@ -131,7 +132,8 @@ def language_schedule(rows: int, model: ModelConfig, train: TrainConfig) -> tupl
     wanted = model.language.batch_size
     batch = max(1, min(256, max(16, rows // 64), rows // 2)) if wanted == "auto" else wanted
     epochs = min(MOST_EPOCHS, max(1.0, ROWS_SEEN / rows)) if train.epochs == "auto" else float(train.epochs)
-    return batch, max(1, math.ceil(epochs * Schedule(rows, 0, batch).train_rows / batch))
+    steps = math.ceil(epochs * Schedule(rows, 0, batch).train_rows / batch)
+    return batch, max(MIN_STEPS if train.epochs == "auto" else 1, steps)
 
 
 def _marginals(sampler: LanguageSampler, shards: Path) -> list[npt.NDArray[np.float64]]:
