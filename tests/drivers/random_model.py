@@ -1,7 +1,8 @@
-"""A model folder of a codec and a network of random weights: no training."""
+"""Model folders of a codec and a network of random weights: no training."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 
 from twinlake.core.seeds import generator
 from twinlake.models.codec import Codec
+from twinlake.models.cores import LanguageSettings
+from twinlake.models.language import LanguageNetwork
+from twinlake.models.script import Script, closed_codec
 from twinlake.models.store import save_model
 from twinlake.models.tabular import TabularNetwork, TabularSettings, model_facts
 
@@ -27,4 +31,16 @@ def save_random_model(folder: Path, codec: Codec) -> Path:
     order = [c for c, slots in enumerate(codec.slots) if slots]
     facts = model_facts(codec.sizes, parents, settings, order, codec.slots)
     save_model(folder, codec, weights, {"family": "tabular", "rows": 4_000, "seed": 5, "history": [], **facts})
+    return folder
+
+
+def save_random_language(folder: Path, codec: Codec) -> Path:
+    """The same for the language family, without texts."""
+    script = Script(closed_codec(codec, frozenset()))
+    settings = LanguageSettings("lstm", 32, 32)
+    level = [np.zeros(size, np.float32) for size in script.layout.sizes]
+    network = LanguageNetwork(script.layout, settings, level, 5)
+    weights = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    facts = {"family": "language", "rows": 4_000, "seed": 5, "history": [], "settings": asdict(settings)}
+    save_model(folder, codec, weights, facts, script)
     return folder

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from random_model import save_random_model
+from random_model import save_random_language, save_random_model
 
 from twinlake import api, pipeline
 from twinlake.core.config import parse_config
@@ -85,8 +85,8 @@ def real(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> DataF
     return spark.createDataFrame(spark.read.schema(schema).json(str(file)).toArrow(), schema).cache()
 
 
-@pytest.fixture(scope="module")
-def model(spark: SparkSession, real: DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Model:
+@pytest.fixture(scope="module", params=["tabular", "language"])
+def model(request: Any, spark: SparkSession, real: DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("nested")
     for name in ("staging", "unused"):
         (folder / name).mkdir()
@@ -96,7 +96,8 @@ def model(spark: SparkSession, real: DataFrame, tmp_path_factory: pytest.TempPat
     made = {name: "null" if kind.startswith("map") else "model" for name, kind, _ in kinds}
     plan = Plan(tuple(ColumnPlan(name, kind, null, None, "keep", {}, kind, made[name], "") for name, kind, null in kinds))
     codec, _ = encode_table(spark, folder / "table", plan, 10, 3, folder / "codec.json", folder / "encoded")
-    return Model.load(save_random_model(folder / "model", codec))
+    save = save_random_model if request.param == "tabular" else save_random_language
+    return Model.load(save(folder / "model", codec))
 
 
 def where(condition: str) -> Column:

@@ -10,8 +10,10 @@ import pytest
 
 from twinlake.core.errors import ConfigError
 from twinlake.generate.conditions import read_conditions
+from twinlake.generate.steering import words_of
 from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
+from twinlake.models.sampler import Given
 
 # two bins of two cells each (0-9, 10-19 | 20-29, 30-39), the atoms 5 and 25, and nulls
 AGE = ColumnCodec(
@@ -82,3 +84,17 @@ def test_fractions_dates_and_open_ends(wanted: dict[str, Any], first: list[float
 def test_ranges_that_cannot_be_met_are_refused(wanted: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         read_conditions(wanted, CODEC)
+
+
+def test_words_that_a_condition_leaves_hold_no_rare_value() -> None:
+    """For models that write: also of a column of two tokens whose second is not asked about."""
+    many = ColumnCodec("b", "string", "category", tuple(f"v{i:03d}" for i in range(600)), states=("null",))
+    schema = pa.schema([("a", pa.string()), ("b", pa.string())])
+    codec = Codec((ColumnCodec("a", "string", "category", ("x", "y"), states=("null",)), many), schema)
+    short = words_of(Given(0, np.array([1.0, 0.0, 0.0, 1.0])), codec)
+    assert short.run(np.arange(4)[:, None]).tolist() == [True, False, False, False]  # x, y, null, rare
+    allowed = np.ones(many.sizes[0])
+    allowed[many.sizes[0] - 2] = 0.0
+    wide = words_of(Given(1, allowed), codec)
+    cells = np.array([[0, 0], [1, 255], [2, 87], [2, 88], [3, 0], [4, 0]])  # 600 values are two blocks of 256 and one of 88
+    assert wide.run(cells).tolist() == [True, True, True, False, False, False]

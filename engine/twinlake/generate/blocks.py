@@ -227,8 +227,8 @@ class Maker:
     ) -> Tokens:
         groups, style = self.steering.groups_of(row_ids), self.job.style
         if self.model.writer is not None and self.model.writes_rows:
-            allowed = {at: Allowed(words, groups) for at, words in self.steering.allowed.items()}
-            allowed |= {g.column: Allowed([words_of(g)]) for g in given}
+            allowed = {at: Allowed(words, groups) for at, words in self.steering.allowed(self.codec).items()}
+            allowed |= {g.column: Allowed([words_of(g, self.codec)]) for g in given}
             written = self.model.writer.draw_rows(drawn, allowed, known, style, self.null_texts)
             return with_determined(self.codec, written, {*allowed, *_columns_of(self.codec, known)})
         if self.model.sampler is None:

@@ -51,11 +51,11 @@ class Steering:
         before = {given.column: given for given in single if given is not None}
         return [*own, *before.values()]
 
-    @property
-    def allowed(self) -> dict[int, list[Automaton]]:
+    def allowed(self, codec: Codec) -> dict[int, list[Automaton]]:
         """The same for a model that writes: the cells that each group of rows may hold, by column."""
-        before = {g.column: [words_of(g)] for given in self.columns.values() if len(given) == 1 and (g := given[0].before)}
-        own = {at: [words_of(c.given) for c in given if c.given is not None] for at, given in self.columns.items()}
+        single = [given[0].before for given in self.columns.values() if len(given) == 1]
+        before = {given.column: [words_of(given, codec)] for given in single if given is not None}
+        own = {at: [words_of(c.given, codec) for c in given if c.given is not None] for at, given in self.columns.items()}
         return before | {at: words for at, words in own.items() if words}
 
     def groups_of(self, row_ids: UInt64) -> npt.NDArray[np.int64] | None:
@@ -88,9 +88,15 @@ class Steering:
         return batch
 
 
-def words_of(given: Given) -> Automaton:
-    """The cells that a condition leaves."""
-    return given.words or of_sets(given.first > 0, None if given.second is None else given.second > 0)
+def words_of(given: Given, codec: Codec) -> Automaton:
+    """The cells that a condition leaves, of those that may be drawn."""
+    if given.words is not None:
+        return given.words
+    column = codec.columns[given.column]
+    second = None if given.second is None else given.second > 0
+    if second is None and len(column.sizes) == 2:
+        second = np.arange(column.sizes[1])[None, :] < column.behind[:, None]
+    return of_sets((given.first > 0) & column.drawable, second)
 
 
 def read_steering(conditions: Mapping[str, Any], groups: Sequence[Group], seed: int, codec: Codec) -> Steering:

@@ -172,7 +172,7 @@ def with_determined(codec: Codec, tokens: npt.NDArray[Any], fixed: Container[int
     """`tokens` with each column that another decides made to follow it; columns that are `fixed` stay."""
     tokens = tokens.copy()
     for relation in codec.relations:
-        if relation.kind != "determines" or relation.columns[1] in fixed:
+        if relation.kind != "determines" or relation.columns[1] in fixed or relation.columns[1] in _opening(codec, relation):
             continue
         a, b = (codec.slots[c] for c in relation.columns)
         codes = np.array(relation.map, np.int64)[codes_of(codec.columns[relation.columns[0]], tokens[:, list(a)])]
@@ -181,6 +181,16 @@ def with_determined(codec: Codec, tokens: npt.NDArray[Any], fixed: Container[int
         for slot, own in zip(b, followed, strict=True):
             tokens[:, slot] = np.where(codes >= 0, own, tokens[:, slot])
     return tokens
+
+
+def _opening(codec: Codec, relation: Relation) -> set[int]:
+    """The gates before the column that decides: what lies behind them is drawn without regard to them, and follows."""
+    out: set[int] = set()
+    gate = codec.gates.get(relation.columns[0])
+    while gate is not None:
+        out.add(gate.column)
+        gate = codec.gates.get(gate.column)
+    return out
 
 
 def _summed(codec: Codec, batch: pa.RecordBatch, columns: tuple[int, ...], free: Free, changed: list[int]) -> pa.RecordBatch:
