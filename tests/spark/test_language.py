@@ -15,7 +15,7 @@ import pytest
 
 import twinlake
 from twinlake import pipeline
-from twinlake.core.config import parse_config
+from twinlake.core.config import Config, parse_config
 from twinlake.core.errors import ConfigError
 from twinlake.core.seeds import generator
 from twinlake.generate.model import Model
@@ -48,22 +48,23 @@ def tickets(rows: int) -> pa.Table:
     )
 
 
-@pytest.fixture(scope="module", params=["language", "transformer", "tabular"])
-def finished(request: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a finished run: family language by either core, and tabular with texts."""
-    folder = tmp_path_factory.mktemp(request.param)
-    pq.write_table(tickets(ROWS), folder / "tickets.parquet")
-    core = "transformer" if request.param == "transformer" else "lstm"
+def config_of(folder: Path, family: str, core: str = "lstm", epochs: int = 12) -> Config:
+    language = {"core": core, "rnn_units": 64, "embedding_dim": 64, "layers": 1}
     values = {
         "run": {"dir": str(folder / "run")},
         "source": {"path": str(folder / "tickets.parquet")},
-        "model": {
-            "family": "tabular" if request.param == "tabular" else "language",
-            "language": {"core": core, "rnn_units": 64, "embedding_dim": 64, "layers": 1},
-        },
-        "train": {"epochs": 12, "workers": 2},
+        "model": {"family": family, "language": language},
+        "train": {"epochs": epochs, "workers": 2},
     }
-    result = pipeline.run(parse_config(values), spark=spark)
+    return parse_config(values)
+
+
+@pytest.fixture(scope="module", params=["language", "tabular"])
+def finished(request: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a finished run: of family language, and of family tabular with texts."""
+    folder = tmp_path_factory.mktemp(request.param)
+    pq.write_table(tickets(ROWS), folder / "tickets.parquet")
+    result = pipeline.run(config_of(folder, request.param), spark=spark)
     assert set(result.status.values()) == {"done"} and pipeline.verify(folder / "run") == []
     return folder / "run"
 
@@ -145,6 +146,15 @@ def test_balance_and_missing_cells(spark: Any, finished: Path) -> None:
     seeds = spark.createDataFrame([("loan", "x1"), ("cash", "x2")], "topic string, note string")
     made = model.generate(spark, conditions=seeds).toArrow().sort_by("note")
     assert made["topic"].to_pylist() == ["loan", "cash"] and made["opened"].null_count == 0
+
+
+def test_a_transformer_goes_the_same_line(spark: Any, tmp_path: Path) -> None:
+    pq.write_table(tickets(300), tmp_path / "tickets.parquet")
+    config = config_of(tmp_path, "language", "transformer", 1)
+    pipeline.run(config, spark=spark, last="generate")
+    twin = twin_of(tmp_path / "run")
+    assert twin.num_rows == 300 and set(twin["topic"].to_pylist()) <= set(TOPICS)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["synthetic"]["invalid"] == 0
 
 
 def test_fit_takes_a_frame(spark: Any, tmp_path: Path) -> None:
