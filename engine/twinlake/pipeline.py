@@ -107,7 +107,7 @@ LINE: tuple[Stage[Run], ...] = (
     Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
           ("plan.yaml",), ("protected", "private/holdout")),
     Stage("encode", encode,
-          lambda c, f: [model_identity(c.model.start_from), c.model.family, *c.model.language.script()],
+          lambda c, f: [model_identity(c.model.start_from), c.model.family, *c.model.language.script(), *c.model.llm.script()],
           ("protected", "private/holdout"),
           ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz")),
     Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
@@ -143,6 +143,10 @@ def run(
     check_request(config, folder.root)
     if config.classify.ner:
         check_ner()
+    if config.model.family == "llm":
+        from twinlake.models.base_model import check_base
+
+        check_base(config.model.llm.path)
     stages = LINE[: STAGES.index(last) + 1]
     with locked(folder):
         todo = stages_to_run(folder, stages, config)

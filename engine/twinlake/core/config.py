@@ -14,32 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from twinlake.core.errors import ConfigError, escaped, nearest
+from twinlake.core.llm_config import LlmConfig
+from twinlake.core.section import Count, Section, Share
 from twinlake.core.strict_yaml import MAX_BYTES, read_yaml
 
 RUN_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 KEY_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret://[^/]+/.+)\Z")
 
 
-def _not_bool(value: Any) -> Any:
-    """`NO` and `yes` are booleans to YAML 1.1, and Python counts a boolean as a number: neither was meant."""
-    if isinstance(value, bool):
-        raise ValueError(f"must be a number (YAML read the boolean {str(value).lower()})")
-    return value
-
-
-Count = Annotated[int, BeforeValidator(_not_bool), Field(strict=True)]
 Places = dict[tuple[str, ...], str]
 Text = Annotated[str, BeforeValidator(lambda value: _written(value) if isinstance(value, bool | int) else value)]
-Share = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A part of the config: frozen, strict, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class RunConfig(Section):
@@ -125,10 +112,12 @@ class LanguageConfig(Section):
 class ModelConfig(Section):
     """The generative model."""
 
-    family: Literal["tabular", "language"] = Field(
-        "tabular", description="tabular: fast, for any table; language: rows written token by token, free text above all."
+    family: Literal["tabular", "language", "llm"] = Field(
+        "tabular",
+        description="tabular: fast, for any table; language: written token by token, free text above all; llm: your own LLM.",
     )
     language: LanguageConfig = Field(LanguageConfig(), description="Of the language family, and of texts in any family.")
+    llm: LlmConfig = Field(LlmConfig(), description="Of the llm family: a language model of your own, fine-tuned.")
     size: Literal["auto", "s", "m", "l"] = Field("auto", description="Width of the network; auto follows the data.")
     start_from: str | None = Field(None, description="Model folder, or run, to go on from: weights of columns that agree.")
 

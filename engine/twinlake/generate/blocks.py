@@ -151,11 +151,13 @@ class Maker:
         writer = self.model.writer
         return writer.numbers if writer is not None and self.model.writes_rows else len(self.codec.sizes)
 
-    def block(self, number: int) -> tuple[Tokens, Floats]:
-        """First attempts of a block's rows: tokens [4096, S], and numbers that place values in cells [4096, columns]."""
+    def block(self, number: int, rows: int = BLOCK_ROWS) -> tuple[Tokens, Floats]:
+        """First attempts of a block's rows: tokens [4096, S], and numbers that place values in cells [4096, columns]. A model
+        that writes rows is slow, and so gives the first `rows` alone."""
         cells = generator(derive(self.job.seed, "decode"), number, 0).random((BLOCK_ROWS, len(self.codec.columns)))
         drawn = generator(derive(self.job.seed, "tokens"), number, 0).random((self.numbers, BLOCK_ROWS), dtype=np.float32)
-        return self._tokens(drawn, _ids(number * BLOCK_ROWS, BLOCK_ROWS)), cells
+        drawn = drawn[:, :rows] if self.model.writes_rows else drawn
+        return self._tokens(drawn, _ids(number * BLOCK_ROWS, drawn.shape[1])), cells
 
     def rows(
         self, row_ids: UInt64, attempts: npt.NDArray[np.int64], known: Known | None = None, given: tuple[Given, ...] = ()
@@ -245,7 +247,8 @@ def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBat
     maker = Maker.of(job)
     again, attempts = read_attempts(job.redraw, blocks) if job.redraw else (_ids(0, 0), np.empty(0, np.int64))
     for start in range(blocks.start, blocks.stop, BLOCKS_AT_ONCE):
-        drawn = [maker.block(b) for b in range(start, min(start + BLOCKS_AT_ONCE, blocks.stop))]
+        numbers = range(start, min(start + BLOCKS_AT_ONCE, blocks.stop))
+        drawn = [maker.block(b, min(BLOCK_ROWS, job.rows - b * BLOCK_ROWS)) for b in numbers]
         tokens, cells = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
         first = start * BLOCK_ROWS
         rows = min(len(tokens), job.rows - first)

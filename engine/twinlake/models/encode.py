@@ -97,10 +97,14 @@ def encode_table(
     check = Check(codec, wanted)
     model = model or ModelConfig()
     writes = model.family == "language"
-    counts = encode_folder(spark, table, codec_file, out, shards=not writes, check=check)
+    counts = encode_folder(spark, table, codec_file, out, shards=model.family == "tabular", check=check)
     codec = replace(codec, relations=check.result())
     write_text(codec_file, codec.to_json())
-    if writes or any(c.method == "format" for c in codec.columns):
+    if model.family == "llm":
+        from twinlake.models.llm_shards import fit_rows, write_rows
+
+        write_rows(spark, table, fit_rows(spark, table, codec, people, derive(seed, "script"), model.llm), out, seed)
+    elif writes or any(c.method == "format" for c in codec.columns):
         from twinlake.models.transcribe import fit_script, write_shards  # the tasks of this module do without them
 
         script = fit_script(spark, table, codec, people, derive(seed, "script"), model.language, given=not writes)

@@ -23,6 +23,8 @@ from twinlake.core.errors import ModelError, escaped
 from twinlake.models.codec import Codec
 from twinlake.models.column import BLOCK
 from twinlake.models.cores import LanguageSettings
+from twinlake.models.llm import LlmSampler
+from twinlake.models.rows_as_text import RowScript
 from twinlake.models.sampler import Door, TabularSampler
 from twinlake.models.script import FILES as SCRIPT_FILES
 from twinlake.models.script import Script
@@ -103,7 +105,7 @@ class LoadedModel:
     facts: dict[str, Any]
     sampler: TabularSampler | None
     script: Script | None = None
-    writer: LanguageSampler | None = None
+    writer: LanguageSampler | LlmSampler | None = None
 
     @property
     def writes_rows(self) -> bool:
@@ -122,10 +124,11 @@ def load_model(folder: str, digest: str) -> LoadedModel:
     root = Path(folder)
     codec = Codec.from_json((root / "codec.json").read_text(encoding="utf-8"))
     facts = json.loads((root / "model.json").read_text())
-    script = Script.load(root) if (root / SCRIPT_FILES[0]).is_file() else None
     family = facts.get("family")
-    if family not in ("tabular", "language"):
-        raise ModelError(f"{escaped(folder)}: unknown model family {escaped(str(family))}; known are tabular, language")
+    if family not in ("tabular", "language", "llm"):
+        raise ModelError(f"{escaped(folder)}: unknown model family {escaped(str(family))}; known are tabular, language, llm")
+    kind = RowScript if family == "llm" else Script
+    script = kind.load(root) if (root / SCRIPT_FILES[0]).is_file() else None
     if family == "tabular" and list(codec.sizes) != facts["sizes"]:
         raise ModelError(f"{escaped(folder)}: codec.json and model.json are of different runs")
     try:
@@ -137,9 +140,12 @@ def load_model(folder: str, digest: str) -> LoadedModel:
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
     texts = {name.removeprefix(TEXTS): w for name, w in weights.items() if name.startswith(TEXTS)}
-    sampler = writer = None
+    sampler: TabularSampler | None = None
+    writer: LanguageSampler | LlmSampler | None = None
     try:
-        if family == "language":
+        if isinstance(script, RowScript):
+            writer = LlmSampler.of(script, weights, facts) if weights else None
+        elif family == "language":
             writer = writer_of(script, weights, facts) if script is not None and weights else None
         else:
             links = determines_of(codec), doors_of(codec)

@@ -51,11 +51,11 @@ def fit_script(
     texts: tuple[Text, ...] = ()
     tokenizer = None
     if columns:
-        words = _words(spark, table, codec, columns, people)
+        words = common_units(spark, table, codec, columns, people)
         if words:
             size = None if wanted.vocab_size == "auto" else wanted.vocab_size
             tokenizer = Tokenizer(train_tokenizer(words, size), frozenset(words), derive(seed, "digits"))
-            texts = _texts(spark, table, codec, columns, tokenizer, people, wanted.max_pieces)
+            texts = texts_of(spark, table, codec, columns, tokenizer, people, wanted.max_pieces)
     if given:
         return Script(codec, texts, tokenizer, True) if texts else None
     return Script(closed_codec(codec, frozenset(t.column for t in texts)), texts, tokenizer)
@@ -76,7 +76,8 @@ def write_shards(spark: SparkSession, table: Path, script: Script, out: Path) ->
     work.rename(out)
 
 
-def _words(spark: SparkSession, table: Path, codec: Codec, columns: tuple[int, ...], people: int) -> dict[str, int]:
+def common_units(spark: SparkSession, table: Path, codec: Codec, columns: tuple[int, ...], people: int) -> dict[str, int]:
+    """Units (see models/tokenizer.py) that `people` rows of a sample hold, and how many hold each."""
     from pyspark.sql import functions as F
 
     manifest = read_manifest(table)
@@ -105,7 +106,7 @@ def _count_words(
             )
 
 
-def _texts(
+def texts_of(
     spark: SparkSession,
     table: Path,
     codec: Codec,
@@ -114,6 +115,7 @@ def _texts(
     people: int,
     most: int,
 ) -> tuple[Text, ...]:
+    """How texts are told: how many pieces nearly all of them have, and whether enough are null."""
     task = partial(_lengths, table=str(table), codec=codec, columns=columns, tokenizer=tokenizer, most=most)
     [found] = run_tasks(spark, [0], None, task)
     return tuple(

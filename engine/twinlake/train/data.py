@@ -33,9 +33,9 @@ class Shards:
     rows: int
 
     def take(self, index: npt.NDArray[np.int64]) -> Tokens:
-        """Rows by number, uint16 [len(index), S]."""
+        """Rows by number, [len(index), S]: uint16, or uint32 of a language model's own tokens."""
         shard = np.searchsorted(self.starts, index, side="right") - 1
-        out = np.empty((len(index), self.arrays[0].shape[1]), np.uint16)
+        out = np.empty((len(index), self.arrays[0].shape[1]), self.arrays[0].dtype)
         for number in np.unique(shard):
             chosen = shard == number
             out[chosen] = self.arrays[number][index[chosen] - self.starts[number]]

@@ -11,11 +11,13 @@ from twinlake.models.codec import Codec
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.fit_language import fit_language
+from twinlake.train.fit_llm import fit_llm
 from twinlake.train.fit_tabular import fit_tabular
 
 MODELS = {
     "tabular": fit_tabular,  # any-order autoregression over tokens; fast, steerable
     "language": fit_language,  # rows and texts written token by token; any column
+    "llm": fit_llm,  # the same by a language model of the user's, fine-tuned
 }
 
 
@@ -55,6 +57,8 @@ def _told(facts: dict[str, Any]) -> str:
 def _said(facts: dict[str, Any]) -> str:
     """The chosen size of the network, and how it was chosen."""
     settings, tried = facts["settings"], len(facts["trials"])
+    if facts["family"] == "llm":
+        return f"LoRA of rank {settings['lora_rank']}"
     if facts["family"] == "language":
         size = settings["rnn_units"] if settings["core"] == "lstm" else settings["embedding_dim"]
         return f"{settings['core']}, width {size}, {settings['layers']} layer{'' if settings['layers'] == 1 else 's'}"

@@ -18,12 +18,17 @@ from torch import nn
 from twinlake.core.errors import ModelError
 from twinlake.train.data import Schedule, Shards, open_shards
 from twinlake.train.language import LanguagePlan
+from twinlake.train.llm import LlmPlan
 from twinlake.train.loop import Learner, Place, Plan, TrainingState, failure_file, take_steps, validate
 from twinlake.train.tabular import TabularPlan, choose_settings
 
 TRIAL_TIME = 0.25
-AnyPlan = TabularPlan | LanguagePlan
-PLANS: dict[str, Callable[[dict[str, Any]], AnyPlan]] = {"tabular": TabularPlan.read, "language": LanguagePlan.read}
+AnyPlan = TabularPlan | LanguagePlan | LlmPlan
+PLANS: dict[str, Callable[[dict[str, Any]], AnyPlan]] = {
+    "tabular": TabularPlan.read,
+    "language": LanguagePlan.read,
+    "llm": LlmPlan.read,
+}
 
 
 def train_worker(config: dict[str, Any]) -> None:
