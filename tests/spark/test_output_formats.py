@@ -31,7 +31,7 @@ ROWS: list[tuple[Any, ...]] = [
 def written(frame: DataFrame, path: Path, format_: str) -> Any:
     frame.coalesce(1).write.format(format_).options(**WRITTEN[format_]).save(str(path))
     reader = frame.sparkSession.read.schema(frame.schema).option("mode", "FAILFAST").option("timeZone", "UTC")
-    return reader.option("header", "true") if format_ == "csv" else reader
+    return reader.option("header", "true").option("escape", '"') if format_ == "csv" else reader
 
 
 @pytest.mark.parametrize("format_", ["json", "csv"])

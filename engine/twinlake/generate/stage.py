@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MICROSECONDS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"}
 WRITTEN = {
     "json": {"ignoreNullFields": "false", "timeZone": "UTC", **MICROSECONDS},
-    "csv": {"header": "true", "timeZone": "UTC", **MICROSECONDS},
+    "csv": {"header": "true", "escape": '"', "timeZone": "UTC", **MICROSECONDS},  # as it is read: a quote is doubled
 }
 """Options of Spark's writers, so that what is read again equals the twin: null members are written, microseconds too."""
 

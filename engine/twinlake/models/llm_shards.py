@@ -7,8 +7,6 @@ them can be given. Executors write; no row reaches the driver.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -27,9 +25,9 @@ from twinlake.models.base_model import base_hash, context_of, vocabulary_of
 from twinlake.models.codec import Codec
 from twinlake.models.rows_as_text import ROOM, Prosaic, RowScript
 from twinlake.models.script import Text, closed_codec
-from twinlake.models.transcribe import common_units, free_texts, texts_of
+from twinlake.models.transcribe import common_units, free_texts, publish_shards, texts_of
 from twinlake.models.vocabulary import Vocabulary
-from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, write_text
+from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,17 +86,8 @@ def _fitting(script: RowScript, wanted: LlmConfig) -> RowScript:
 
 def write_rows(spark: SparkSession, table: Path, script: RowScript, out: Path, seed: int) -> None:
     """The rows of the parts in `table` as tokens of the language model, with the script, published by rename in `out`."""
-    work = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    script.save(work)
-    parts = read_manifest(table)["parts"]
-    task = partial(_write_part, table=str(table), out=str(work), seed=derive(seed, "order"))
-    written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
-    rows = sum(w["rows"] for w in written)
-    write_text(work / "manifest.json", json.dumps({"format": 1, "rows": rows, "shards": written, "files": written}, indent=1))
-    shutil.rmtree(out, ignore_errors=True)
-    work.rename(out)
+    task = partial(_write_part, table=str(table), seed=derive(seed, "order"))
+    publish_shards(spark, table, script, out, task)
 
 
 def row_tokens(

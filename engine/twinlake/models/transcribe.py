@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +63,19 @@ def fit_script(
 
 def write_shards(spark: SparkSession, table: Path, script: Script, out: Path) -> None:
     """The rows of the parts in `table` as tokens of `script`, with the script itself, published by rename in `out`."""
+    publish_shards(spark, table, script, out, partial(_write_part, table=str(table)))
+
+
+def publish_shards(
+    spark: SparkSession, table: Path, script: Script, out: Path, write: Callable[..., Iterator[dict[str, Any]]]
+) -> None:
+    """What `write(number, out=folder)` makes of each part of `table`, with the script and a manifest, as the folder `out`."""
     work = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     script.save(work)
     parts = read_manifest(table)["parts"]
-    task = partial(_write_part, table=str(table), out=str(work))
-    written = sorted(run_tasks(spark, [p["part"] for p in parts], None, task), key=lambda w: w["part"])
+    written = sorted(run_tasks(spark, [p["part"] for p in parts], None, partial(write, out=str(work))), key=lambda w: w["part"])
     rows = sum(w["rows"] for w in written)
     write_text(work / "manifest.json", json.dumps({"format": 1, "rows": rows, "shards": written, "files": written}, indent=1))
     shutil.rmtree(out, ignore_errors=True)

@@ -1,0 +1,46 @@
+"""CSV as other programs write it: quotes doubled (RFC 4180); what can't be read is the table's fault, and says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinlake.core.config import parse_config
+from twinlake.core.errors import DataError
+from twinlake.generate.stage import WRITTEN
+from twinlake.profile.repeats import find_repeats
+from twinlake.tables.source import open_source, spark_errors
+from twinlake.tables.split import Split, with_content
+
+TEXTS = ['she said "no", twice', "a \\ b", '""', "plain, with a comma"]
+
+
+def source_of(spark: Any, path: Path, **options: str) -> Any:
+    config = parse_config({"source": {"path": str(path), "options": options}})
+    return open_source(spark, config.source).df
+
+
+def test_doubled_quotes_are_quotes(spark: Any, tmp_path: Path) -> None:
+    quoted = ['"' + text.replace('"', '""') + '"' for text in TEXTS]
+    (tmp_path / "t.csv").write_text("".join(f"{line}\n" for line in ["text,n", *(f"{q},{i}" for i, q in enumerate(quoted))]))
+    rows = source_of(spark, tmp_path / "t.csv").orderBy("n").collect()
+    assert [row["text"] for row in rows] == TEXTS
+
+
+def test_what_is_written_is_read_again(spark: Any, tmp_path: Path) -> None:
+    frame = spark.createDataFrame([(t, i) for i, t in enumerate(TEXTS)], "text string, n int")
+    frame.coalesce(1).write.format("csv").options(**WRITTEN["csv"]).save(str(tmp_path / "out"))
+    [file] = (tmp_path / "out").glob("part-*.csv")
+    assert [row["text"] for row in source_of(spark, file).orderBy("n").collect()] == TEXTS
+
+
+def test_a_record_that_does_not_fit_is_an_error_of_the_data(spark: Any, tmp_path: Path) -> None:
+    """Also where the rows are fetched as Arrow; the message names no cell."""
+    (tmp_path / "t.csv").write_text('text,n\n"one\nSECRET two",1\nthree,4\n')
+    df = source_of(spark, tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"multiLine") as caught, spark_errors("run"):
+        find_repeats(with_content(df, Split(0)), Split(0), 3)
+    assert "SECRET" not in str(caught.value)
+    assert source_of(spark, tmp_path / "t.csv", multiLine="true").count() == 2
