@@ -131,6 +131,13 @@ def test_few_distinct_rows_are_still_sampled(spark: SparkSession) -> None:
     assert (label.entity, label.sampled >= 50) == ("GENDER", True)
 
 
+@pytest.mark.parametrize("seed", [0, 2**63 - 1, 2**63, 2**64 - 1])
+def test_any_seed_samples(spark: SparkSession, seed: int) -> None:
+    """Derived seeds have 64 bits, of which the JVM knows signed ones alone."""
+    df = spark.range(1_000).selectExpr("id", "concat('someone', id, '@example.org') AS mail")
+    assert classify_table(df, sample_rows=100, seed=seed)["mail"].entity == "EMAIL_ADDRESS"
+
+
 def test_empty_table(spark: SparkSession) -> None:
     labels = classify_table(spark.createDataFrame([], "email string, n int"))
     assert [(c.entity, c.sampled) for c in labels.columns] == [(None, 0), (None, 0)]

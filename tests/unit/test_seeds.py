@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twinlake.core.seeds import derive, generator, mix, permute, uniform
+from twinlake.core.seeds import as_long, derive, generator, mix, permute, uniform
 
 PINNED: list[tuple[tuple[int | str, ...], int]] = [
     ((0,), 4331143152044847043),
@@ -101,3 +101,9 @@ def test_permute_of_large_sizes_is_injective_and_in_range(size: int) -> None:
 def test_permute_refuses_indices_out_of_range(index: list[int], size: int) -> None:
     with pytest.raises(ValueError, match="range"):
         permute(np.array(index), size, 7)
+
+
+def test_a_seed_as_the_jvm_has_it() -> None:
+    """Two's complement, as numpy casts it."""
+    for seed in (0, 7, 2**63 - 1, 2**63, 2**64 - 1):
+        assert as_long(seed) == int(np.array([seed], np.uint64).view(np.int64)[0])

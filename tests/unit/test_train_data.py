@@ -110,26 +110,6 @@ def test_training_stops_at_the_step_that_passes_the_time_limit() -> None:
     assert cut and state.step == 3
 
 
-def test_a_restored_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    plan, shards = plan_of(), shards_of()
-    state = loop.TrainingState(learner_of(plan), plan, [])
-    for _ in range(3):
-        advance(state, plan, shards)
-    half = loop.TrainingState(learner_of(plan), plan, [])
-    advance(half, plan, shards)
-    half.save(tmp_path)
-    other = loop.TrainingState(learner_of(plan), plan, [])
-    other.restore(tmp_path)
-    assert other.step == 4 and other.history == half.history
-    for _ in range(2):
-        advance(other, plan, shards)
-    for (name, a), (_, b) in zip(state.network.named_parameters(), other.network.named_parameters(), strict=True):
-        assert torch.equal(a, b), name
-    assert all(torch.equal(state.best[n], other.best[n]) for n in state.best)
-    assert [h["validation_loss"] for h in state.history] == [h["validation_loss"] for h in other.history]
-    assert state.finished and other.finished
-
-
 def test_the_average_follows_its_formula() -> None:
     learner = learner_of(plan_of())
     network, state = learner.network, loop.TrainingState(learner, plan_of(), [])
@@ -142,29 +122,6 @@ def test_the_average_follows_its_formula() -> None:
         decay = min(loop.EMA_DECAY, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * float(np.sin(step))
         assert float(state.average["into_bias"].flatten()[0]) == pytest.approx(expected, abs=1e-4)
-
-
-def test_two_workers_gradients_average_to_those_of_one() -> None:
-    plan, shards = plan_of(batch=65), shards_of()
-    network = learner_of(plan).network
-    schedule = Schedule(shards.rows, plan.seed, plan.batch)
-    index, draws = schedule.step(0), generator(1, 0)
-    ranks = random_ranks(len(index), plan, 0, draws)
-    dropped = draws.random((len(index), len(SIZES) * (1 + plan.settings["hidden"])), dtype=np.float32)
-    tokens = shards.take(index).astype(np.int64)
-
-    def gradient(rank: int, world: int) -> list[torch.Tensor]:
-        mine = slice(rank, None, world)
-        parts = [torch.from_numpy(np.ascontiguousarray(x[mine])) for x in (tokens, ranks, dropped)]
-        network.zero_grad()
-        (network(*parts).sum() * (world / len(index))).backward()
-        return [p.grad.clone() for p in network.parameters() if p.grad is not None]
-
-    one = gradient(0, 1)
-    two = [(a + b) / 2 for a, b in zip(gradient(0, 2), gradient(1, 2), strict=True)]
-    assert len(one) > 5
-    for a, b in zip(one, two, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_orders_are_permutations_half_of_them_canonical() -> None:

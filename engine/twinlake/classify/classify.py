@@ -23,6 +23,7 @@ from twinlake.classify.labels import Labels
 from twinlake.classify.ner import MISSING, check_ner, finder
 from twinlake.classify.nested import as_text, family_of, is_nested
 from twinlake.core.errors import DataError, UserError
+from twinlake.core.seeds import as_long
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -106,7 +107,7 @@ def _sampled(
     # by position: names may hold dots and backticks, or differ only by case
     seen = df.toDF(*inner).select(*[_text(inner[i], types[i]).alias(inner[i]) for i in families])
     hashed = [F.col(inner[i]) if family else F.to_json(F.struct(F.col(inner[i]))) for i, family in families.items()]
-    place = F.pmod(F.xxhash64(F.lit(seed), *hashed), F.lit(HASH_RANGE))
+    place = F.pmod(F.xxhash64(F.lit(as_long(seed)), *hashed), F.lit(HASH_RANGE))
     counters: dict[int, Counters] = {}
     for factor in (*ROUNDS, None):
         share = 1.0 if factor is None else min(1.0, factor * sample_rows / rows)

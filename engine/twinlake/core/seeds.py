@@ -27,6 +27,11 @@ def derive(seed: int, *parts: str | int) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
+def as_long(seed: int) -> int:
+    """The 64 bits of `seed` as a signed number in [-2^63, 2^63), as the JVM and SQL have them."""
+    return seed - (1 << 64) if seed >= 1 << 63 else seed
+
+
 def generator(seed: int, *counters: int) -> np.random.Generator:
     """A Philox generator keyed by `seed`, started at up to three 64-bit `counters` (block, attempt, ...)."""
     if len(counters) > 3:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from twinlake.core.config import HoldoutConfig
 from twinlake.core.errors import ConfigError, in_quotes, nearest
-from twinlake.core.seeds import derive
+from twinlake.core.seeds import as_long, derive
 from twinlake.tables.names import quoted
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def _drawn(split: Split, *who: Column) -> Column:
 def _seed(split: Split, name: str) -> Column:
     from pyspark.sql import functions as F
 
-    value = derive(split.seed, name)
-    return F.lit(value - 2**64 if value >= 2**63 else value).cast("bigint")
+    return F.lit(as_long(derive(split.seed, name))).cast("bigint")
 
 
 def _hashable(df: DataFrame, name: str) -> Column:
