@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from random_model import save_random_language
 
 from twinlake.generate.model import Model
+from twinlake.models.codec import Codec
 from twinlake.tables.parts import part_files, read_manifest
 
 
@@ -53,6 +55,23 @@ def test_two_executors_made_the_parts(spark: Any, random_model: Path, publish_tw
     assert [Path(f).name for f in part_files(tmp_path / "other" / "synthetic")] == [
         f"part-{n:05d}.parquet" for n in range(part_count(100_000))
     ]
+
+
+@pytest.mark.parametrize("partitions", [1, 5])
+def test_written_rows_are_the_same_for_any_partitions(
+    spark: Any,
+    random_model: Path,
+    drawn_directly: Any,
+    content_hash: Any,
+    publish_twin: Any,
+    tmp_path: Path,
+    partitions: int,
+) -> None:
+    """The same of the language family, whose rows are drawn in chunks of other sizes than its parts."""
+    codec = Codec.from_json((random_model / "codec.json").read_text())
+    model = save_random_language(tmp_path / "model", codec)
+    publish_twin(spark, model, tmp_path, 6_000, partitions)
+    assert content_hash(tmp_path / "synthetic") == content_hash(drawn_directly(model, 6_000))
 
 
 def _hash_of_rows(frame: Any, rows: int) -> str:
