@@ -95,6 +95,7 @@ BEST = {
     "field_distribution": 10.0,
     "field_correlation": 10.0,
     "deep_structure": 10.0,
+    "triple_skill": 1.0,
     "association": 0.0,
     "pearson": 0.0,
     "auc_gap": 0.0,
@@ -107,8 +108,14 @@ def test_identical_tables_get_the_best_value(answers: dict[str, Any], name: str)
     assert answers["same"].results[name].value == pytest.approx(BEST[name], abs=1e-9)
 
 
+def test_the_strict_score_sees_through_shuffled_columns(answers: dict[str, Any]) -> None:
+    """The score that users know calls them good: two of its three parts hardly see more than columns."""
+    assert answers["shuffled"].results["strict_score"].value < 10 < 40 < answers["shuffled"].score
+    assert answers["fresh"].results["strict_score"].value > 90
+
+
 # Shuffling keeps each column as it is, and makes rows less alike: privacy gets better.
-SINGLE = ("univariate_tv", "field_distribution", "time_shape")
+SINGLE = ("univariate_tv", "field_distribution", "time_shape", "column_skill")
 MEASURE_JOINTS = [n for n, m in METRICS.items() if m.group != "privacy" and n not in SINGLE]
 
 

@@ -691,3 +691,15 @@ def test_every_row_of_the_catalogue_is_here() -> None:
     wanted = [f"N{n:02}" for n in range(1, 20)] + [f"T{n:02}" for n in range(1, 17)]
     wanted += [f"S{n:02}" for n in range(1, 5)] + [f"C{n:02}" for n in range(1, 5)]
     assert sorted({case.id for case in CATALOGUE}) == sorted(wanted)
+
+
+def test_executors_without_the_package_are_named(spark: Any) -> None:
+    """As with a session whose workers run another Python."""
+    from twinlake.core.errors import UserError
+    from twinlake.tables.source import spark_errors
+
+    def fails(batches: Any) -> Any:
+        raise ModuleNotFoundError("No module named 'twinlake.models'")
+
+    with pytest.raises(UserError, match=r"has no module twinlake.models; .*PYSPARK_PYTHON"), spark_errors("run"):
+        spark.range(1).mapInArrow(fails, "id long").collect()

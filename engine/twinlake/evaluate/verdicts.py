@@ -103,7 +103,20 @@ def _lift(result: Result) -> Verdict:
     return Verdict(tone, "The nearest real row is a train row more often than chance says.")
 
 
+def _skill(result: Result) -> Verdict:
+    share = (result.value or 0.0) / (result.reference or 1.0)
+    if share >= 0.95:
+        return Verdict("good", "As good as other real rows, or nearly so.")
+    if share >= 0.8:
+        return Verdict("fair", "Most of what other real rows show is there.")
+    return Verdict("poor", "Much of what other real rows show is missing: look at the worst columns and pairs.")
+
+
 _SPECIAL = {
+    "strict_score": _skill,
+    "column_skill": _skill,
+    "pair_skill": _skill,
+    "triple_skill": _skill,
     "auc_gap": _gap,
     "accuracy_gap": _gap,
     "detection": _detection,

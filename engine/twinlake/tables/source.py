@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinlake.core import errors
 from twinlake.core.config import Config, HoldoutConfig, SourceConfig
-from twinlake.core.errors import ConfigError, DataError, TableError, TwinlakeError, escaped, in_quotes, nearest
+from twinlake.core.errors import ConfigError, DataError, TableError, TwinlakeError, UserError, escaped, in_quotes, nearest
 from twinlake.tables.names import check_names, parse_table_name, quoted
 
 if TYPE_CHECKING:
@@ -313,7 +313,11 @@ def spark_errors(what: str) -> Iterator[None]:
 
 
 def _own_error(text: str) -> TwinlakeError | None:
-    """The error that our own code raised inside a Spark task, whose traceback is `text`; its message holds no cell."""
+    """The error that our own code raised inside a Spark task, whose traceback is `text`, or what its Python lacks; the message
+    holds no cell."""
+    if missing := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", text):
+        where = "install twinlake where the executors run, or let PYSPARK_PYTHON name a Python that has it"
+        return UserError(f"the executors' Python has no module {missing[1]}; {where}")
     found = re.search(r"twinlake\.core\.errors\.(\w+): (.+)", text)
     return getattr(errors, found[1])(found[2]) if found and hasattr(errors, found[1]) else None
 

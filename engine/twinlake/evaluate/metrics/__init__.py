@@ -7,11 +7,13 @@ from twinlake.evaluate.metrics.correlation import CORRELATION
 from twinlake.evaluate.metrics.fidelity import FIDELITY
 from twinlake.evaluate.metrics.privacy import PRIVACY
 from twinlake.evaluate.metrics.score import SCORE
+from twinlake.evaluate.metrics.skill import SKILL
 from twinlake.evaluate.metrics.times import TIMES
 from twinlake.evaluate.metrics.utility import UTILITY
 
 METRICS: dict[str, Metric] = {
     **FIDELITY,  # univariate_tv, bivariate_tv
+    **SKILL,  # strict_score, column_skill, pair_skill, triple_skill
     **TIMES,  # time_shape
     **SCORE,  # field_distribution, field_correlation, deep_structure
     **CORRELATION,  # association, pearson

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from twinlake.evaluate.counters import Floats
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.profile.counts import Counts, TokenCounts
 
 WORST = 10
 
 
-def total_variation(a: Counts, b: Counts) -> float | None:
+def total_variation(a: Counts | Floats, b: Counts | Floats) -> float | None:
     """0.5 * sum |a / sum(a) - b / sum(b)|; None when either side is empty."""
     if a.sum() == 0 or b.sum() == 0:
         return None
