@@ -179,6 +179,47 @@ def test_texts_follow_from_what_is_given(settings: LanguageSettings) -> None:
     assert changed[:400].any() and not changed[400:].any()
 
 
+def test_guided_texts_follow_the_formula(settings: LanguageSettings) -> None:
+    """l + g (l - l0) step by step, l0 of a row of which nothing is known; NULL comes as often as without guidance."""
+    layout = replace(LAYOUT, given=True)
+    network, rows, strength = network_of(settings, layout), 48, 1.5
+    sampler, drawn = sampler_of(network), uniforms(rows)
+    tokens = np.stack([generator(3).integers(0, size, rows) for size in SIZES], axis=1).astype(np.uint16)
+    known = Known(tokens, np.ones(tokens.shape, np.bool_))
+    out = sampler.draw_rows(drawn, None, known, Style(guidance=strength))
+    order = torch.arange(4, 4 + TEXT)[None, :]
+    pieces = torch.arange(PIECES)
+
+    def logits(row: int, seen: bool, length: int) -> torch.Tensor:
+        """Of the step behind `length` pieces, from losses of every piece that could come."""
+        whole = torch.from_numpy(np.repeat(out[row : row + 1].astype(np.int64), PIECES, axis=0))
+        whole[:, 4 + length] = pieces
+        mask = torch.full((PIECES, 4), seen)
+        with torch.no_grad():
+            longer, shorter = (
+                network(whole, order.expand(PIECES, -1), torch.full((PIECES,), n), mask, None) for n in (length + 1, length)
+            )
+        return shorter - longer
+
+    for row in range(rows):
+        for at in range(TEXT):
+            learned, nothing = logits(row, True, at), logits(row, False, at)
+            guided = learned + strength * (learned - nothing)
+            shares = torch.where(pieces == 2, 0.0, 1.0)
+            rest = shares * (pieces != NULL)
+            chance = (guided.exp() * rest) / (guided.exp() * rest).sum()
+            if at == 0:
+                null = float((learned.exp() * shares / (learned.exp() * shares).sum())[NULL])
+                chance = chance * (1 - null)
+                chance[NULL] = null
+            ends = chance.cumsum(0)
+            token, u = int(out[row, 4 + at]), float(drawn[4 + at, row])
+            assert float(ends[token]) + 1e-4 >= u >= float(ends[token] - chance[token]) - 1e-4
+            if token in (NULL, END):
+                break
+    assert (out[:, 4:] != sampler.draw_rows(drawn, None, known, Style(guidance=0.0))[:, 4:]).any()
+
+
 def test_style_makes_texts_likelier(settings: LanguageSettings) -> None:
     sampler = sampler_of(network_of(settings))
     plain, bold = (sampler.draw_rows(uniforms(3_000), style=Style(t))[:, 4:] for t in (1.0, 0.3))

@@ -190,6 +190,7 @@ class GenerateConfig(Section):
     )
     temperature: Share = Field(1.0, gt=0.0, le=10.0, description="Below 1: likelier values; above 1: bolder ones.")
     top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")
+    guidance: Share = Field(0.35, ge=0.0, le=5.0, description="How much closer texts follow their row than was learned.")
     partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
     replace_copies: bool = Field(False, description="Redraw rows that equal a training row in all modelled columns.")
     strict_kernel: bool = Field(False, description="Refuse a cluster whose processors or libraries differ.")

@@ -60,6 +60,7 @@ class Model:
         real: DataFrame | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        guidance: float = 0.35,
         min_people: int = 10,
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
@@ -72,9 +73,10 @@ class Model:
         gives the rows that top `real` up: no `rows` then. Validity holds by construction; rules, filters and the manifest
         belong to `twinlake generate`. Changes no setting of the session. Errors: ConfigError.
         """
-        style = Style(temperature, top_p)
-        if not 0 < temperature <= 10 or not 0 < top_p <= 1:
-            raise ConfigError(f"temperature must be in (0, 10] and top_p in (0, 1], got {temperature} and {top_p}")
+        style = Style(temperature, top_p, guidance)
+        if not 0 < temperature <= 10 or not 0 < top_p <= 1 or not 0 <= guidance <= 5:
+            got = f"{temperature}, {top_p} and {guidance}"
+            raise ConfigError(f"temperature must be in (0, 10], top_p in (0, 1] and guidance in [0, 5], got {got}")
         if not isinstance(conditions, Mapping | None):
             if rows is not None or balance is not None or not hasattr(conditions, "sparkSession"):
                 raise ConfigError("conditions must be a dict, or a DataFrame of seed rows; then rows and balance are left out")

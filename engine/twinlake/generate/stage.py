@@ -70,7 +70,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     groups = _groups(spark, folder, config, codec, progress)
     rows = sum(g.rows for g in groups) or (state["source_rows"] if wanted.rows == "source" else wanted.rows)
     read_steering(wanted.conditions, groups, seed, codec)
-    style = Style(wanted.temperature, wanted.top_p)
+    style = Style(wanted.temperature, wanted.top_p, wanted.guidance)
     job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
     rules = read_rules(wanted.rules, _compared(model.codec) if wanted.replace_copies else ())
     facts = write_rows(

@@ -50,10 +50,17 @@ class Known:
 @dataclass(frozen=True)
 class Style:
     """How boldly values are drawn: logits are divided by `temperature`; of the likeliest values as many as reach the share
-    `top_p` may be drawn (Holtzman et al., "The curious case of neural text degeneration", ICLR 2020)."""
+    `top_p` may be drawn (Holtzman et al., "The curious case of neural text degeneration", ICLR 2020). `guidance`: how much
+    closer texts follow the rest of their row than was learned (see models/writing.py)."""
 
     temperature: float = 1.0
     top_p: float = 1.0
+    guidance: float = 0.35
+
+    @property
+    def plain(self) -> bool:
+        """Whether values are drawn as likely as they were learned."""
+        return self.temperature == 1.0 and self.top_p == 1.0
 
 
 PLAIN = Style()
@@ -166,7 +173,7 @@ class TabularSampler:
         wanted = {self.slots[g.column][0]: _log(g.first) for g in given}
         wanted |= {self.slots[g.column][1]: _log(g.second) for g in given if g.second is not None}
         row_groups = None if groups is None else torch.from_numpy(groups)
-        calibrated = self.calibration is not None and not given and known is None and style == PLAIN
+        calibrated = self.calibration is not None and not given and known is None and style.plain
         with torch.inference_mode():
             for column in order:
                 forced = self._forced(column, state) if self.slots[column][0] not in wanted else None

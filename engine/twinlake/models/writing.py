@@ -3,6 +3,10 @@
 Only legal values get a chance, so no row is ever thrown away; places that are forced cost no step. What a row is given comes
 first in the order of telling. Rows are drawn in chunks, each row from its own uniform numbers: which chunk it is in can't be
 seen. Single-threaded torch; knows nothing of Spark or of files.
+
+Texts told of a row that another model drew follow it more closely than was learned: logits are l + g (l - l0), l0 those of a
+row of which nothing is known (classifier-free guidance, Ho and Salimans, arXiv 2207.12598). A network that saw few rows knows
+words better than it knows which rows they belong to.
 """
 
 from __future__ import annotations
@@ -121,7 +125,7 @@ class _Chunk:
         self._uniforms = torch.from_numpy(np.ascontiguousarray(uniforms)).clamp(max=UNPICKABLE)
         self._allowed, self._known, self._first = allowed, known, first
         self._nulls = model.nulls if nulls else frozenset()
-        self._plain = not allowed and known is None and style == PLAIN
+        self._plain = not allowed and known is None and style.plain
         self.tokens = torch.zeros((layout.places, count), dtype=torch.int64)
         self._before = torch.full((count,), layout.ids)
         self._memory = torch.zeros(count, model.settings.embedding_dim)
@@ -129,6 +133,7 @@ class _Chunk:
         steps = sum(len(places) for _, places in layout.columns)
         core = {n.removeprefix("core."): t for n, t in model.weights.items() if n.startswith("core.")}
         self._core: Steps = steps_of(model.settings, core, count, steps)
+        self._blind = steps_of(model.settings, core, count, steps) if layout.given and style.guidance else None
 
     def draw(self) -> Tokens:
         """Tokens of the rows, uint16 [rows, places]."""
@@ -186,10 +191,12 @@ class _Chunk:
 
     def _step(self, place: int, rows: Tensor | None) -> Tensor:
         """What the core says of the next place, [n, width]."""
+        return self._core.step(self._input(place, rows, self._memory if rows is None else self._memory[rows]), rows)
+
+    def _input(self, place: int, rows: Tensor | None, memory: Tensor) -> Tensor:
         weights = self._model.weights
         x = weights["embed"][self._before if rows is None else self._before[rows]]
-        x = x + (self._memory if rows is None else self._memory[rows]) + weights["place"][int(self._layout.where[place])]
-        return self._core.step(x, rows)
+        return x + memory + weights["place"][int(self._layout.where[place])]
 
     def _pick(self, place: int, h: Tensor, legal: Tensor) -> Tensor:
         model, start, size = self._model, int(self._layout.offsets[place]), self._layout.sizes[place]
@@ -201,18 +208,35 @@ class _Chunk:
 
     def _text(self, column: int, place: int, bound: int) -> None:
         model, start, size = self._model, self._text_at, self._layout.pieces
-        head, bias = model._heads[start : start + size], model.weights["bias"][start : start + size] + model._text_mask
+        head, bias = model._heads[start : start + size], model.weights["bias"][start : start + size]
         active = torch.arange(self.tokens.shape[1])
         for at in range(bound):
             # a whole number of registers, for the same reason as whole chunks
-            rows = active[torch.arange(-(-len(active) // PADDED_ROWS) * PADDED_ROWS).clamp(max=len(active) - 1)]
-            h = self._step(place + at, None if len(active) == self.tokens.shape[1] else rows)[: len(active)]
-            logits = linear(h, head, bias)
+            padded = active[torch.arange(-(-len(active) // PADDED_ROWS) * PADDED_ROWS).clamp(max=len(active) - 1)]
+            rows = None if len(active) == self.tokens.shape[1] else padded
+            learned = linear(self._step(place + at, rows)[: len(active)], head, bias)
+            logits = learned if self._blind is None else self._guided(learned, place + at, rows, head, bias)
+            logits, learned = logits + model._text_mask, learned + model._text_mask
             if at or column not in self._nulls:
                 logits[:, NULL] = -torch.inf
+            elif self._blind is not None:
+                logits[:, NULL] = _as_likely(learned, logits)
             drawn = pick(logits, size, self._uniforms[place + at][active], None, self._style).to(torch.int64)
             self.tokens[place + at, active] = drawn
             self._before[active] = drawn + start
             active = active[(drawn != END) & (drawn != NULL)]
             if not len(active):
                 break
+
+    def _guided(self, learned: Tensor, place: int, rows: Tensor | None, head: Tensor, bias: Tensor) -> Tensor:
+        """The logits `learned` drawn away from those of a row of which nothing is known."""
+        assert self._blind is not None
+        nothing = self._model.weights["memory"][-1] * self._layout.closed
+        blind = linear(self._blind.step(self._input(place, rows, nothing), rows)[: len(learned)], head, bias)
+        return learned + self._style.guidance * (learned - blind)
+
+
+def _as_likely(learned: Tensor, logits: Tensor) -> Tensor:
+    """The logit that makes NULL as likely among `logits` as it is among `learned`, float32 [rows]."""
+    others = torch.arange(learned.shape[1]) != NULL
+    return learned[:, NULL] - learned[:, others].logsumexp(1) + logits[:, others].logsumexp(1)

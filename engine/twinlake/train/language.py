@@ -21,6 +21,7 @@ from twinlake.train.loop import Inputs, Place, Plan
 
 COUNT_ROWS = 200_000
 FORGOTTEN = 0.1
+UNTOLD = 0.1
 Shares = list[npt.NDArray[np.float32]]
 
 
@@ -68,12 +69,14 @@ class LanguageLearner:
 
     def inputs(self, rows: int, order: int, draws: np.random.Generator, place: Place) -> Callable[[Tokens], Iterator[Inputs]]:
         """Half of the rows tell their columns in the order of the table, half in a random one. Where closed cells are given,
-        one in ten is forgotten, so that a row of which less is known can be told too."""
+        one in ten is forgotten, and in one row in ten all are: a row of which less or nothing is known can be told too."""
         layout, settings = self.network.layout, self.network.settings
         columns = len(layout.columns)
         keys = draws.random((rows, columns))
         keys[draws.random(rows) < 0.5] = np.arange(columns) / max(1, columns)
-        seen = draws.random((rows, layout.closed)) >= FORGOTTEN if layout.given else np.ones((rows, 0), np.bool_)
+        seen = np.ones((rows, 0), np.bool_)
+        if layout.given:
+            seen = (draws.random((rows, layout.closed)) >= FORGOTTEN) & (draws.random((rows, 1)) >= UNTOLD)
         dropout = draws.random((rows, settings.embedding_dim + settings.width), dtype=np.float32)
         own, known, kept = place.mine(keys), place.mine(seen), place.mine(dropout)
         return lambda tokens: self._parts(tokens, own, known, kept, place)
