@@ -227,6 +227,16 @@ class TestRules:
         rare = {(r[ROW], rules[number].kind) for r in singly for number in r[RULES]}
         assert rare - found == {(3, "combination"), (4, "combination")} and (1, "unique") not in rare
 
+    def test_longer_texts_of_few_people_are_found(self, spark: SparkSession) -> None:
+        """Case and marks aside; what two or more people wrote is nobody's own, short texts are everyone's."""
+        own, common = "I lost my card in Rome, please help me", "this call may be recorded for training purposes only"
+        train = spark.createDataFrame([(own,), (common,), (common,), ("thank you",), (None,)], "`a.note` string")
+        texts = [own, own.upper().replace(",", " --"), common, "thank you", None, own + " today", ""]
+        rows = spark.createDataFrame(list(enumerate(texts)), f"{ROW} bigint, `a.note` string")
+        rules = read_rules([], own_texts=["a.note"])
+        assert {r[ROW] for r in broken(rows, rules, train, 2).collect() if r[RULES]} == {0, 1}
+        assert {r[ROW] for r in broken(rows, rules, train, 3).collect() if r[RULES]} == {0, 1, 2}
+
     @pytest.mark.parametrize(
         ("rule", "named"),
         [

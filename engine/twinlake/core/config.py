@@ -192,7 +192,9 @@ class GenerateConfig(Section):
     top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")
     guidance: Share = Field(0.35, ge=0.0, le=5.0, description="How much closer texts follow their row than was learned.")
     partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
-    replace_copies: bool = Field(False, description="Redraw rows that equal a training row in all modelled columns.")
+    replace_copies: bool | Literal["auto"] = Field(
+        "auto", description="Redraw texts of 8 words or more that are a training row's; true: also rows that equal one."
+    )
     strict_kernel: bool = Field(False, description="Refuse a cluster whose processors or libraries differ.")
 
 

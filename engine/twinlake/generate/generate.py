@@ -22,7 +22,7 @@ import pyarrow as pa
 from twinlake.core.errors import DataError, ModelError, in_quotes
 from twinlake.core.progress import Progress
 from twinlake.generate.blocks import Job, Maker, blocks_per_part, kernel_id, make_part, part_count
-from twinlake.generate.rules import ATTEMPT, COPY, ROW, RULES, Rule, broken, check_rules
+from twinlake.generate.rules import ATTEMPT, COPY, ROW, RULES, TEXT, Rule, broken, check_rules
 from twinlake.models.nested import with_leaves
 from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.store import load_model
@@ -245,4 +245,6 @@ def _hopeless(counts: Mapping[str, int], rows: int) -> str:
             f"generate.replace_copies: {told}the table has few different rows, so most are no one's in particular: "
             "turn replace_copies off"
         )
+    if text.startswith(TEXT):
+        return f"generate.replace_copies: {told}the model writes little else; turn replace_copies off, or give it more rows"
     return f"generate.rules: {told}the model hardly makes such rows: use generate.conditions, or loosen the rule"

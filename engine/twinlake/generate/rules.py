@@ -1,8 +1,8 @@
 """Rules that every row of the twin keeps. What breaks one is found by Spark, on whole tables; drawing again is not done here.
 
 A rule is a condition in Spark SQL (kept where it is true or null, as a CHECK constraint of SQL is), columns whose values
-are unique together, a combination of columns that must occur in the train rows, columns of which exactly one is set, or
-that a row is no copy of a train row.
+are unique together, a combination of columns that must occur in the train rows, columns of which exactly one is set, that a
+row is no copy of a train row, or that a longer text is none of a train row.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ if TYPE_CHECKING:
 
 ROW, ATTEMPT, RULES = "__twinlake_row", "__twinlake_attempt", "__twinlake_rules"
 KINDS = ("unique", "combination", "one_hot")
-COPY = "no copy of a train row"
+COPY, TEXT = "no copy of a train row", "no text of a train row"
+LONG_TEXT = 8  # words: shorter ones are said by many without knowing of each other
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`kind`: sql, copy or one of KINDS. `text`: how it is called in messages; of kind sql the condition itself."""
+    """`kind`: sql, copy, text or one of KINDS. `text`: how it is called in messages; of kind sql the condition itself."""
 
     kind: str
     text: str
     columns: tuple[str, ...] = ()
 
 
-def read_rules(wanted: Sequence[str | Mapping[str, Any]], no_copies: Sequence[str] = ()) -> tuple[Rule, ...]:
+def read_rules(
+    wanted: Sequence[str | Mapping[str, Any]], no_copies: Sequence[str] = (), own_texts: Sequence[str] = ()
+) -> tuple[Rule, ...]:
     """The rules of generate.rules: texts of Spark SQL, or {unique: [columns]}, {combination: ...}, {one_hot: ...}.
 
-    `no_copies`: the columns in which a row must differ from every train row. Errors: ConfigError.
+    `no_copies`: the columns in which a row must differ from every train row; `own_texts`: those whose texts of LONG_TEXT words
+    or more must be none of a train row. Errors: ConfigError.
     """
     rules = []
     for number, one in enumerate(wanted, start=1):
@@ -51,7 +55,8 @@ def read_rules(wanted: Sequence[str | Mapping[str, Any]], no_copies: Sequence[st
             )
         rules.append(Rule(kind, f"{kind} ({', '.join(listed)})", tuple(listed)))
     copies = [Rule("copy", COPY, tuple(no_copies))] if no_copies else []
-    return tuple(rules + copies)
+    texts = [Rule("text", f"{TEXT} in {name}", (name,)) for name in own_texts]
+    return tuple(rules + copies + texts)
 
 
 def check_rules(rules: Sequence[Rule], df: DataFrame, with_leaves: bool = False) -> None:
@@ -76,8 +81,9 @@ def check_rules(rules: Sequence[Rule], df: DataFrame, with_leaves: bool = False)
 def broken(rows: DataFrame, rules: Sequence[Rule], train: DataFrame | None, people: int, sets: bool = True) -> DataFrame:
     """(ROW bigint, ATTEMPT if `rows` has it, RULES array<int>): which rules each row breaks; `rows` is read once.
 
-    `rows`: the twin's columns and ROW. `train`: the rows that combinations and copies are looked up in; combinations held
-    by fewer than `people` of them do not count. `sets` False leaves out rules that look at several rows (unique).
+    `rows`: the twin's columns and ROW. `train`: the rows that combinations, copies and texts are looked up in; combinations
+    held by fewer than `people` of them do not count, nor do texts of as many: they are nobody's own. `sets` False leaves out
+    rules that look at several rows (unique).
     """
     from pyspark.sql import functions as F
 
@@ -95,6 +101,11 @@ def broken(rows: DataFrame, rules: Sequence[Rule], train: DataFrame | None, peop
             known = held.where(F.col("count") >= people) if rule.kind == "combination" else held
             rows = rows.join(known.select(mark), _content(rule.columns) == F.col(mark), "left")
             hit = F.col(mark).isNull() if rule.kind == "combination" else F.col(mark).isNotNull()
+        elif rule.kind == "text" and train is not None:
+            words = _words(rule.columns[0])
+            held = train.where(words.isNotNull()).groupBy(F.xxhash64(words).alias(mark)).count()
+            rows = rows.join(held.where(F.col("count") < people).select(mark), F.xxhash64(words) == F.col(mark), "left")
+            hit = F.col(mark).isNotNull() & words.isNotNull()
         else:
             continue
         hits.append(F.when(hit, F.lit(number)))
@@ -129,6 +140,14 @@ def _content(columns: Sequence[str]) -> Column:
 
     cells = [F.col(quoted(c)) for c in columns]
     return F.xxhash64(*[part for cell in cells for part in (cell.isNull(), cell)])
+
+
+def _words(column: str) -> Column:
+    """The letters and digits of a text of LONG_TEXT words or more, case and marks aside; null for others."""
+    from pyspark.sql import functions as F
+
+    plain = F.trim(F.regexp_replace(F.lower(F.col(quoted(column)).cast("string")), r"[^\p{L}\p{N}]+", " "))
+    return F.when(F.size(F.split(plain, " ")) >= LONG_TEXT, plain)
 
 
 def _why(error: Any) -> str:

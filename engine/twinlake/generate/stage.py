@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twinlake.core.config import Config
+from twinlake.core.config import Config, GenerateConfig
 from twinlake.core.errors import CommitError, ConfigError, in_quotes, nearest
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
@@ -17,7 +17,7 @@ from twinlake.generate.steering import Group, read_steering
 from twinlake.models.codec import Codec
 from twinlake.models.nested import flat_frame, has_column
 from twinlake.models.sampler import Style
-from twinlake.models.store import check_model, load_model
+from twinlake.models.store import LoadedModel, check_model, load_model
 from twinlake.tables.names import parse_table_name, quoted
 from twinlake.tables.parts import part_files
 from twinlake.tables.run_folder import RunFolder
@@ -72,7 +72,8 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p, wanted.guidance)
     job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
-    rules = read_rules(wanted.rules, _compared(model.codec) if wanted.replace_copies else ())
+    copies, texts = wanted.replace_copies is True, wanted.replace_copies is not False
+    rules = read_rules(wanted.rules, _compared(model.codec) if copies else (), _written(model, wanted) if texts else ())
     facts = write_rows(
         spark,
         job,
@@ -81,7 +82,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         wanted.partitions,
         progress,
         rules,
-        folder.protected if any(rule.kind in ("copy", "combination") for rule in rules) else None,
+        folder.protected if any(rule.kind in ("copy", "combination", "text") for rule in rules) else None,
         config.privacy.min_people,
         wanted.strict_kernel,
     )
@@ -104,6 +105,12 @@ def _compared(codec: Codec) -> list[str]:
     """The columns in which a copy of a train row equals it; that a struct is there its leaves tell."""
     told = [not codec.leaves or codec.leaves[at].kind != "present" for at in range(len(codec.columns))]
     return [c.name for c, own in zip(codec.columns, told, strict=True) if c.coarse and own]
+
+
+def _written(model: LoadedModel, wanted: GenerateConfig) -> list[str]:
+    """The columns whose texts the model writes, without those that conditions fix."""
+    names = [model.codec.names[text.column] for text in model.script.texts] if model.script is not None else []
+    return [name for name in names if name not in wanted.conditions]
 
 
 def _groups(spark: SparkSession, folder: RunFolder, config: Config, codec: Codec, progress: Progress) -> tuple[Group, ...]:
