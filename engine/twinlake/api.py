@@ -142,12 +142,23 @@ def register(spark: SparkSession) -> None:
 
 
 def evaluate(
-    real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None = None, target: str | None = None, seed: int = 7
+    real: DataFrame,
+    synthetic: DataFrame,
+    holdout: DataFrame | None = None,
+    target: str | None = None,
+    seed: int = 7,
+    protected: Sequence[str] | str = (),
+    positive: str | None = None,
 ) -> Evaluation:
-    """Every metric of `synthetic` against `real` (the rows trained on), beside the same metric of `holdout` rows."""
+    """Every metric of `synthetic` against `real` (the rows trained on), beside the same metric of `holdout` rows.
+
+    `target`: what models should predict; `protected`: columns whose groups they should treat alike, when the target has two
+    classes, of which `positive` is the favoured one (default: the rarer). Errors: ConfigError for a column that is not there.
+    """
     from twinlake.evaluate.frame import evaluate_frames
 
-    return evaluate_frames(_checked(real), synthetic, holdout, target, seed)
+    names = [protected] if isinstance(protected, str) else protected
+    return evaluate_frames(_checked(real), synthetic, holdout, target, seed, protected=names, positive=positive)
 
 
 def _checked(df: DataFrame) -> DataFrame:

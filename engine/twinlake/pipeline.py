@@ -17,7 +17,7 @@ from twinlake.classify.stage import classify_run
 from twinlake.core.config import Config, config_hash
 from twinlake.core.progress import Progress, Silent
 from twinlake.evaluate.results import RunResult, describe, record_texts, result_of, verify, versions
-from twinlake.evaluate.stage import evaluate_run, report_run
+from twinlake.evaluate.stage import check_columns, evaluate_run, report_run
 from twinlake.generate.stage import check_steering, generate_run
 from twinlake.models.encode import encode_run
 from twinlake.models.store import model_identity
@@ -160,6 +160,7 @@ def run(
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 check_steering(config, source.df)
+                check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected)
                 tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
                 folder.update(warnings=list(source.warnings), tags=tags)
                 line = Run(config, folder, progress, own, source, detectors)

@@ -26,6 +26,7 @@ KEY_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret://[^/]+/
 
 
 Places = dict[tuple[str, ...], str]
+Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Text = Annotated[str, BeforeValidator(lambda value: _written(value) if isinstance(value, bool | int) else value)]
 
 
@@ -201,7 +202,9 @@ class GenerateConfig(Section):
 class EvaluateConfig(Section):
     """What the report measures besides fidelity and privacy."""
 
-    target: str | None = Field(None, description="Column that a classifier trained on the twin should predict.")
+    target: str | None = Field(None, description="Column that models trained on the twin should predict.")
+    protected: Names = Field([], description="Columns whose groups models should treat alike; one name or a list.")
+    positive: Text | None = Field(None, description="The favoured class of a target of two; default: the rarer one.")
     fail_under: dict[str, Share] = Field({}, description="Metric -> least value; a lower one ends with exit code 3.")
 
 

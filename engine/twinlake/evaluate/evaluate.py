@@ -47,6 +47,7 @@ def evaluate_tables(
         "columns": list(evidence.columns),
         "kinds": {c: evidence.kinds.get(c, "") for c in evidence.columns},
         "target": evidence.target,
+        "protected": list(evidence.protected),
         "seed": evidence.seed,
         "rows": _rows(evidence),
         "seconds": seconds,
@@ -124,7 +125,7 @@ class Evaluation:
         lines = [f"quality {_short(self.score, 1)} of 100, {self.grade} ({beside})", ""]
         lines.append(f"{'metric':<24}{'twin':>10}{'holdout':>10}  better")
         for name, result in self.results.items():
-            if name == "quality_score":
+            if name == "quality_score" or not result.asked():
                 continue
             better = self.facts.get("metrics", {}).get(name, {}).get("better", "")
             note = better if result.value is not None else f"not computed: {result.reason}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 T = TypeVar("T")
-Group = Literal["fidelity", "correlation", "structure", "utility", "privacy"]
+Group = Literal["fidelity", "correlation", "structure", "utility", "fairness", "privacy"]
 NUMERIC_KINDS = ("number", "datetime")
 CATEGORY_KINDS = ("category", "constant", "boolean")
 
@@ -31,6 +31,11 @@ def wilson(hits: float, trials: float, z: float = 1.959963984540054) -> tuple[fl
 def not_computed(reason: str, **detail: Any) -> Result:
     """The answer of a metric that can't be computed: no number, and why."""
     return Result(None, None, None, reason, detail)
+
+
+def not_asked(reason: str) -> Result:
+    """The answer of a metric that this table or request has no use for: summaries leave it out."""
+    return not_computed(reason, asked=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,10 @@ class Result:
         at = self.detail.get("at_reference_n")
         return self.value if at is None else float(at)
 
+    def asked(self) -> bool:
+        """Whether summaries should show it: see `not_asked`."""
+        return bool(self.detail.get("asked", True))
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -59,7 +68,8 @@ class Evidence:
 
     `real` are the protected train rows, `holdout` rows that the model never saw, under the same plan. `columns` are the
     modelled ones and `kinds` their kinds. `synthetic_at_holdout` may bring the twin subsampled by row id to the
-    holdout's count; otherwise it is sampled by a hash of the row and its occurrence number.
+    holdout's count; otherwise it is sampled by a hash of the row and its occurrence number. `target`, `protected` and
+    `positive` (the favoured class of the target, as text) are what utility and fairness are measured of.
     """
 
     real: DataFrame
@@ -73,6 +83,8 @@ class Evidence:
     counts_synthetic_at_holdout: TokenCounts | None = None
     synthetic_at_holdout: DataFrame | None = None
     target: str | None = None
+    protected: tuple[str, ...] = ()
+    positive: str | None = None
     seed: int = 7
     k: int = 10
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)

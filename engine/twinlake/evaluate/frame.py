@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from twinlake.core.errors import TableError, in_quotes
 from twinlake.core.seeds import derive
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.stage import kind_of
+from twinlake.evaluate.stage import check_columns, kind_of
 from twinlake.models.encode import encode_folder, fit_codec
 from twinlake.models.nested import flat_frame
 from twinlake.profile.counts import TokenCounts
@@ -28,9 +29,20 @@ if TYPE_CHECKING:
 
 
 def evaluate_frames(
-    real: DataFrame, synthetic: DataFrame, holdout: DataFrame | None, target: str | None, seed: int, people: int = 10
+    real: DataFrame,
+    synthetic: DataFrame,
+    holdout: DataFrame | None,
+    target: str | None,
+    seed: int,
+    people: int = 10,
+    protected: Sequence[str] = (),
+    positive: str | None = None,
 ) -> Evaluation:
-    """All metrics of `synthetic`. Tables are matched by column name. Errors: TableError when a column is missing."""
+    """All metrics of `synthetic`. Tables are matched by column name.
+
+    Errors: TableError when a table lacks a column, ConfigError when none is called as the target or a protected one.
+    """
+    check_columns(real.schema, target, protected)
     twin = _like(synthetic, real, "synthetic")
     tables = {"real": real, "synthetic": twin}
     if holdout is not None:
@@ -70,6 +82,8 @@ def evaluate_frames(
             flat.get("holdout"),
             counts.get("holdout"),
             target=target,
+            protected=tuple(dict.fromkeys(protected)),
+            positive=positive,
             seed=seed,
             k=people,
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinlake.core.config import Config
-from twinlake.core.errors import DataError
+from twinlake.core.errors import ConfigError, DataError, in_quotes, nearest
 from twinlake.core.progress import Progress
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
@@ -15,7 +16,7 @@ from twinlake.evaluate.report import write_report
 from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import sum_counts
-from twinlake.models.nested import flat_frame
+from twinlake.models.nested import flat_frame, has_column
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, write_text
 from twinlake.tables.run_folder import RunFolder
@@ -23,10 +24,11 @@ from twinlake.transform.plan import Plan
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 
 def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, progress: Progress) -> str:
-    """Writes evaluation.json. Errors: ConfigError (target), DataError (a limit of evaluate.fail_under is missed)."""
+    """Writes evaluation.json. Errors: ConfigError (fail_under names no metric), DataError (a limit is missed)."""
     evidence = evidence_of(spark, folder, config)
     evaluation = evaluate_tables(evidence, progress=progress)
     write_text(folder / "evaluation.json", evaluation.to_json())
@@ -38,6 +40,15 @@ def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         if evaluation.score is None
         else f"score {evaluation.score:.1f} of 100"
     )
+
+
+def check_columns(schema: StructType, target: str | None, protected: Sequence[str]) -> None:
+    """Refuses a target or a protected column that a table of this schema has not. Errors: ConfigError."""
+    for key, name in (("target", target), *(("protected", name) for name in protected)):
+        if name is not None and not has_column(schema, name):
+            raise ConfigError(f"evaluate.{key}: no column {in_quotes(name)}{nearest(name, schema.names)}")
+    if target in protected:
+        raise ConfigError(f"evaluate.protected: {in_quotes(str(target))} is the target; name a column beside it")
 
 
 def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evidence:
@@ -59,6 +70,8 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         holdout if has_holdout else None,
         first if has_holdout and first.rows else None,
         target=config.evaluate.target,
+        protected=tuple(dict.fromkeys(config.evaluate.protected)),
+        positive=config.evaluate.positive,
         seed=config.run.seed,
         k=config.privacy.min_people,
     )

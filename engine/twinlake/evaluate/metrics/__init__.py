@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.metrics.correlation import CORRELATION
+from twinlake.evaluate.metrics.detection import DETECTION
+from twinlake.evaluate.metrics.fairness import FAIRNESS
 from twinlake.evaluate.metrics.fidelity import FIDELITY
 from twinlake.evaluate.metrics.privacy import PRIVACY
 from twinlake.evaluate.metrics.score import SCORE
@@ -17,7 +19,9 @@ METRICS: dict[str, Metric] = {
     **TIMES,  # time_shape
     **SCORE,  # field_distribution, field_correlation, deep_structure
     **CORRELATION,  # association, pearson
-    **UTILITY,  # auc_gap, accuracy_gap, detection
+    **UTILITY,  # auc_gap, accuracy_gap, r2_gap, augmented_gain
+    **DETECTION,  # detection
+    **FAIRNESS,  # demographic_parity_gap, equalized_odds_gap
     **PRIVACY,  # exact_copies, closest_record, closer_to_train, nearest_in_train_lift
 }
 
