@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from twinlake.evaluate.evaluate import Evaluation
-from twinlake.evaluate.evidence import Result
+from twinlake.evaluate.evidence import Result, not_asked
 from twinlake.evaluate.metrics import METRICS
 from twinlake.evaluate.report import write_report
 from twinlake.profile.counts import TokenCounts, column_pairs
@@ -57,9 +57,38 @@ def evaluation(columns: tuple[str, ...]) -> Evaluation:
         },
     )
     results["pearson"] = Result(None, reason="fewer than two numeric columns")
+    results |= use(columns[:3])
     about = {n: {"title": m.title, "group": m.group, "better": m.better} for n, m in METRICS.items()}
     facts = {"metrics": about, "columns": list(columns), "rows": {"train": 1000, "holdout": 100, "synthetic": 1000}}
     return Evaluation(81.2, "Excellent", results, facts)
+
+
+def use(columns: tuple[str, ...]) -> dict[str, Result]:
+    """What the metrics of utility and fairness tell: names and groups of any sort, a gap without an interval, a reason."""
+    told = {s: [0.8, 0.75, 0.85] for s in ("real", "synthetic", "augmented")}
+    told |= {"synthetic_minus_real": [-0.02, -0.03, -0.01], "augmented_minus_real": [0.01, None, None]}
+    learned = {"learners": {"random_forest": told, "decision_tree": told}, "mean": told}
+    rows = {"random_forest": {"real": 900, "synthetic": 900, "augmented": 1800}}
+    about = {"target": columns[0], "score": "accuracy", "rows": rows, "n_test": 100, "majority": 0.6}
+    left_out = {"xgboost": "its library is not installed"}
+    others = {"balanced_accuracy": learned}
+    groups = [f"{c} of a group" for c in HOSTILE[:2]]
+    rates = {r: [0.3, None] for r in ("selection_rate", "accuracy", "recall", "false_positive_rate")}
+    of_column = {
+        "groups": groups,
+        "n": [60, 40],
+        "missing": 3,
+        "in_small_groups": 4,
+        "rates": dict.fromkeys(("real", "synthetic", "augmented"), rates),
+        "gaps": dict.fromkeys(("demographic_parity", "equalized_odds", "accuracy"), told),
+    }
+    fair = {"positive": HOSTILE[0], "target": columns[0], "change": [0.1, 0.0, 0.2]}
+    fair |= {"columns": {columns[1]: of_column, columns[2]: {"reason": "it is not a modelled column"}}}
+    return {
+        "accuracy_gap": Result(0.02, (0.01, 0.03), 0.0, None, {**about, **learned, "left_out": left_out, "others": others}),
+        "r2_gap": not_asked("the target has classes: see accuracy_gap"),
+        "demographic_parity_gap": Result(0.2, (0.1, 0.3), 0.1, None, fair),
+    }
 
 
 def page(folder: Path, columns: tuple[str, ...] = HOSTILE) -> Path:
@@ -83,6 +112,16 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     outside = {u for u in re.findall(r"(?:https?:)?//[\w-]+\.[\w.]+", text) if "evil" not in u}
     # The names of XML, which nothing fetches.
     assert outside <= {"http://www.w3.org", "//www.w3.org"}
+
+
+def test_downstream_and_fairness_are_told(tmp_path: Path) -> None:
+    text = page(tmp_path).read_text(encoding="utf-8")
+    assert "-2.0 (-3.0 to -1.0)" in text
+    assert "Left out: xgboost (its library is not installed)" in text
+    assert "by up to 80.0 points when they learned from real rows" in text
+    assert "The twin narrows the gap. Adding the twin changes that by no more than chance does." in text
+    assert "Not computed: it is not a modelled column." in text
+    assert "Loss of R" not in text
 
 
 def test_small_cells_are_left_out(tmp_path: Path) -> None:

@@ -133,6 +133,14 @@ def test_override_values_are_yaml() -> None:
     assert config.run.seed == 11
 
 
+def test_one_protected_column_is_a_list_of_one() -> None:
+    settings = load_config(None, ["evaluate.protected=sex", "evaluate.positive=1"]).evaluate
+    assert (settings.protected, settings.positive) == (["sex"], "1")
+    assert load_config(None, ["evaluate.protected=[sex, age]"]).evaluate.protected == ["sex", "age"]
+    with pytest.raises(ConfigError, match=r"evaluate\.protected"):
+        load_config(None, ["evaluate.protected=3"])
+
+
 @pytest.mark.parametrize("values", [{}, {"source": {"path": "a.csv"}}, {"generate": {"conditions": {"é": [None, 1, "x"]}}}])
 def test_round_trip(values: dict[str, Any], tmp_path: Path) -> None:
     config = parse_config(values)

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import skew
-from sklearn.metrics import roc_auc_score
 
 from twinlake.core.errors import DataError
 from twinlake.evaluate.evidence import wilson
 from twinlake.evaluate.histograms import doane_bins, jensen_shannon, moments
-from twinlake.evaluate.learners import auc
 from twinlake.evaluate.metrics.correlation import correlation_ratio, cramers_v, pearson, theils_u
 from twinlake.evaluate.metrics.fidelity import total_variation
 from twinlake.evaluate.metrics.privacy import Queries, squared_distances
@@ -116,15 +114,6 @@ def test_quality_score_leaves_out_what_is_missing() -> None:
         "Very Good",
         "Excellent",
     ]
-
-
-def test_auc_is_scikit_learns() -> None:
-    draw = np.random.default_rng(0)
-    truth = draw.integers(0, 3, 300)
-    chance = draw.dirichlet(np.ones(3), 300).round(2)
-    expected = np.mean([roc_auc_score(truth == c, chance[:, c]) for c in range(3)])
-    assert auc(truth, chance, np.arange(3)) == pytest.approx(expected, abs=1e-12)
-    assert auc(np.zeros(4), chance[:4, :2], np.arange(2)) is None
 
 
 def test_distance_by_hand() -> None:

@@ -66,7 +66,7 @@ def _downstream(evidence: Evidence) -> Downstream | str:
     frames = [_sample(view, side, frame, last, cap) for side, frame in sides]
     usable = set(view.numeric() + view.categorical()) - {target}
     protected = tuple(_protected(view, c) for c in evidence.protected if c in usable)
-    study = Study(task, widths, protected, evidence.positive, evidence.k, evidence.seed)
+    study = Study(task, widths, protected, evidence.positive, evidence.k, evidence.seed, cap)
     names = [x.name for x in LEARNERS if x.task == task]
     found = in_tasks(frames[0].unionAll(frames[1]).unionAll(frames[2]), partial(_task, study), names)
     refused = [a["refused"] for a in found.values() if "refused" in a]
@@ -94,12 +94,12 @@ def _column(frame: DataFrame, name: str, kind: str) -> DataFrame:
 
 
 def _sample(view: Evidence, side: int, frame: DataFrame, last: str, cap: int) -> DataFrame:
-    """About `cap` of the rows that have a target."""
+    """Some more than `cap` of the rows that have a target, so that a task can take exactly as many."""
     rows = typed(frame, view).where(F.col(last).isNotNull())
-    total = row_counts(view)[side]
-    if total > cap:
+    total, most = row_counts(view)[side], cap + 5 * int(cap**0.5)
+    if total > most:
         total = rows.count()
-    return at_most(rows, cap, total, view.seed).select(F.lit(side).alias("side"), "*")
+    return at_most(rows, most, total, view.seed).select(F.lit(side).alias("side"), "*")
 
 
 def _protected(view: Evidence, name: str) -> Protected:

@@ -5,7 +5,9 @@ None of them is tuned: settings are the libraries' own, but for what keeps them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -100,8 +102,18 @@ def learner(name: str, task: Task) -> Learner:
 
 
 def machine(one: Learner, seed: int, kinds: list[bool], rows: int) -> Any:
-    """An untrained machine, single-threaded and seeded. Errors: ImportError where its library is absent."""
+    """An untrained machine, seeded; train it `alone`. Errors: ImportError where its library is absent."""
     return one.make(derive(seed, "learner", one.name) % (1 << 31), kinds, rows)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One thread, for a Spark task has one core, and no warnings of libraries, which would end in its log."""
+    from threadpoolctl import threadpool_limits  # scikit-learn brings it
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def encode(how: Features, rows: Rows, fit: Ints, other: Ints) -> tuple[Floats, Floats, list[bool]]:

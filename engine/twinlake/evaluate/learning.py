@@ -7,7 +7,6 @@ and Wu, Annals of Statistics 17, 1989). Halves and replicates are the same for e
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from twinlake.core.seeds import derive, generator
 from twinlake.evaluate.counters import Floats, Ints
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN
 from twinlake.evaluate.groups import RATES, Groups, by_range, by_value, fair_scores, rates_shown
-from twinlake.evaluate.learners import ROWS, Learner, Task, encode, learner, machine
+from twinlake.evaluate.learners import ROWS, Learner, Task, alone, encode, learner, machine
 from twinlake.evaluate.rows import Rows, picked
 from twinlake.evaluate.scores import Score, class_scores, number_scores, replicated
 
@@ -41,7 +40,8 @@ class Protected:
 
 @dataclass(frozen=True)
 class Study:
-    """What every task is told. `widths`: how many numbers and categories the rows have, the target last of its sort."""
+    """What every task is told. `widths`: how many numbers and categories the rows have, the target last of its sort;
+    `rows`: how many of each table are looked at, at most."""
 
     task: Task
     widths: tuple[int, int]
@@ -49,6 +49,7 @@ class Study:
     positive: str | None
     k: int
     seed: int
+    rows: int = ROWS
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ class Judged:
 def learn(study: Study, name: str, rows: Rows) -> Answer:
     """What one learner reaches from each training set, or {"refused": why no learner can} or {"left_out": why it can't}."""
     one = learner(name, study.task)
-    test = picked(rows.side, HOLDOUT, ROWS, study.seed)
-    sets = training_sets(rows.side, one.rows, study.seed)
+    most = min(one.rows, study.rows)
+    test = picked(rows.side, HOLDOUT, study.rows, study.seed)
+    sets = training_sets(rows.side, most, study.seed)
     if min(len(test), *map(len, sets.values())) < 2:
         return {"refused": "one of the tables has fewer than two rows with a target"}
     told, judge = (_of_numbers if study.task == "regression" else _of_classes)(study, one, rows, sets["real"], test)
@@ -72,12 +74,11 @@ def learn(study: Study, name: str, rows: Rows) -> Answer:
     # Fewer synthetic rows than real ones: compared with so many real rows.
     wanted = SETS if len(sets["synthetic"]) == len(sets["real"]) else (*SETS, AT_N)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what libraries say would end in the log of a task
+        with alone():
             whole = {s: judge(sets[s]) for s in wanted}
             halves = []
             for r in range(REPEATS):
-                some = training_sets(half(rows.side, r, study.seed), one.rows, study.seed)
+                some = training_sets(half(rows.side, r, study.seed), most, study.seed)
                 halves.append({s: judge(some[s]).scores for s in wanted})
     except ImportError:
         return {"left_out": "its library is not installed (twinlake[utility])"}

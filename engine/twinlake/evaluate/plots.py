@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -18,8 +19,10 @@ from twinlake.evaluate.bars import Bars
 from twinlake.evaluate.counters import Floats
 
 # Stand-ins that the page's own colours replace: CSS variables can't pass through matplotlib.
-INK, SOFT, REAL, TWIN = "#010203", "#040506", "#070809", "#0a0b0c"
-COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", REAL: "var(--real)", TWIN: "var(--twin)"}
+INK, SOFT, REAL, TWIN, QUIET = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
+COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", REAL: "var(--real)", TWIN: "var(--twin)", QUIET: "var(--quiet)"}
+# Training sets: told apart by shape as much as by colour.
+MARKS = {"real": ("s", QUIET), "synthetic": ("o", TWIN), "augmented": ("D", INK)}
 SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "twinlake",
@@ -113,6 +116,25 @@ class Plotter:
         axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}%")
         axes.spines["left"].set_visible(False)
         return self.svg(figure, f"Shares of {bars.column}: real rows as bars, twin as dots")
+
+    def dots(self, names: list[str], series: Mapping[str, list[list[float | None]]], label: str, percent: bool) -> str:
+        """For each name a dot for each training set of MARKS: `series[set][i]` is [value, lower, upper], with a line where
+        it has an interval."""
+        figure, axes = self.figure(5.2, 0.6 + 0.34 * max(len(names), 2))
+        for place, (training, told) in enumerate(series.items()):
+            shape, colour = MARKS[training]
+            at = np.arange(len(names)) + 0.22 * (place - (len(series) - 1) / 2)
+            table = np.array(told, dtype=np.float64) * (100 if percent else 1)
+            axes.hlines(at, table[:, 1], table[:, 2], color=colour, linewidth=1.2)
+            axes.plot(table[:, 0], at, shape, color=colour, markersize=4.5, clip_on=False)
+        axes.set_yticks(np.arange(len(names)), [_cut(escaped(n), 26) for n in names])
+        axes.set_ylim(max(len(names), 2) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(_locator(5))
+        axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}%" if percent else f"{v:g}")
+        axes.grid(axis="x", color=SOFT, linewidth=0.5, alpha=0.5)
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        return self.svg(figure, label)
 
     def heat(self, matrix: Floats, names: list[str], label: str, signed: bool, top: float = 1.0) -> str:
         """A square of associations. Undefined cells stay empty."""

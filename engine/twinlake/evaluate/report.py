@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from twinlake.core.errors import escaped
+from twinlake.evaluate import report_use
 from twinlake.evaluate.bars import column_bars
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Result
@@ -28,10 +29,12 @@ GROUPS = {
     "fidelity": ("Columns and pairs", "Does each column, and each pair of columns, have the same distribution?"),
     "correlation": ("Associations", "Do columns hang together as they do in the real table?"),
     "structure": ("Deep structure", "Do whole rows fill the same space?"),
-    "utility": ("Use", "Does a model learn the same from the twin, and can a classifier tell the twin apart?"),
+    "utility": ("Downstream", "Does a model learn the same from the twin, and can a classifier tell the twin apart?"),
+    "fairness": ("Fairness", "Do models treat groups of people alike, and does learning from the twin change that?"),
     "privacy": ("Privacy", "Does the twin come closer to the rows trained on than to rows never seen?"),
 }
-PERCENT = {"exact_copies", "closer_to_train"}
+PERCENT = {"exact_copies", "closer_to_train", "demographic_parity_gap", "equalized_odds_gap"}
+BESIDE = {"fairness": ("Trained on the twin", "Trained on real rows")}
 
 
 def write_report(
@@ -89,7 +92,8 @@ def render_report(
         heats=heats(evaluation, plots),
         densities=densities(evaluation, plots),
         worst=worst(evaluation),
-        learners=learners(evaluation),
+        downstream=report_use.downstream(evaluation, plots),
+        fairness=report_use.fairness(evaluation, plots),
         sheets=sheets(evaluation, told),
         plan=plan(told),
         losses=losses(told, plots),
@@ -124,7 +128,7 @@ def groups(evaluation: Evaluation) -> list[dict[str, Any]]:
         rows = []
         for name, result in evaluation.results.items():
             about = known.get(name)
-            if about is None or about["group"] != key:
+            if about is None or about["group"] != key or not result.asked():
                 continue
             told = verdict(name, result, about["better"])
             rows.append(
@@ -140,8 +144,10 @@ def groups(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "note": _note(result),
                 }
             )
-        out.append({"key": key, "title": title, "question": question, "metrics": rows})
-    return out
+        beside = BESIDE.get(key, ("Twin", "Held-out real rows"))
+        out.append({"key": key, "title": title, "question": question, "metrics": rows, "beside": beside})
+    # Fairness is measured on request.
+    return [g for g in out if g["metrics"] or g["key"] != "fairness"]
 
 
 def _note(result: Result) -> str:
@@ -256,28 +262,6 @@ def worst(evaluation: Evaluation) -> list[dict[str, Any]]:
         ]
         out.append({"title": "Pairs: association", "head": ["Pairs", "Real", "Twin"], "rows": rows})
     return out
-
-
-def learners(evaluation: Evaluation) -> dict[str, Any] | None:
-    """What each classifier reached with either training set."""
-    area, hits = evaluation.results.get("auc_gap"), evaluation.results.get("accuracy_gap")
-    if area is None or hits is None or area.value is None or hits.value is None or "models" not in area.detail:
-        return None
-    rows = [
-        [
-            model.replace("_", " "),
-            f"{a['auc_trtr']:.3f}",
-            f"{a['auc_tstr']:.3f}",
-            f"{100 * hits.detail['models'][model]['accuracy_trtr']:.1f}%",
-            f"{100 * hits.detail['models'][model]['accuracy_tstr']:.1f}%",
-        ]
-        for model, a in sorted(area.detail["models"].items())
-    ]
-    return {
-        "target": escaped(str(area.detail.get("target"))),
-        "majority": f"{100 * hits.detail['majority']:.1f}%",
-        "rows": rows,
-    }
 
 
 def _plain(value: Any) -> str:

@@ -55,6 +55,25 @@ def _gap(result: Result) -> Verdict:
     return Verdict("poor", "A model learns clearly less from the twin than from the real rows.")
 
 
+def _gain(result: Result) -> Verdict:
+    low, high = result.interval or (0.0, 0.0)
+    if low > 0:
+        return Verdict("good", "Models get better when they learn from real rows and twin together.")
+    if high < 0:
+        return Verdict("poor", "Models get worse when the twin is added to the real rows.")
+    return Verdict("fair", "Adding the twin to the real rows changes models by no more than chance does.")
+
+
+def _fairness(result: Result) -> Verdict:
+    change, low, _ = result.detail.get("change", [None, None, None])
+    if change is None:
+        return Verdict("none", "Trained on real rows, this gap can't be computed: there is nothing to hold it against.")
+    if change <= 0.01 or low is None or low <= 0:
+        return Verdict("good", "Groups are treated no less alike than by models that learned from the real rows.")
+    tone: Tone = "fair" if change <= 0.05 else "poor"
+    return Verdict(tone, "Groups are treated less alike than by models that learned from the real rows.")
+
+
 def _detection(result: Result) -> Verdict:
     value = result.value or 0.5
     if value <= 0.55:
@@ -119,6 +138,10 @@ _SPECIAL = {
     "triple_skill": _skill,
     "auc_gap": _gap,
     "accuracy_gap": _gap,
+    "r2_gap": _gap,
+    "augmented_gain": _gain,
+    "demographic_parity_gap": _fairness,
+    "equalized_odds_gap": _fairness,
     "detection": _detection,
     "exact_copies": _copies,
     "closest_record": _closest,

@@ -13,7 +13,7 @@ from twinlake.core.seeds import derive, generator
 from twinlake.evaluate.downstream import answered, in_tasks
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, at_most, row_counts, typed
-from twinlake.evaluate.learners import encode, learner, machine
+from twinlake.evaluate.learners import alone, encode, learner, machine
 from twinlake.evaluate.rows import gather
 from twinlake.evaluate.scores import area
 
@@ -57,8 +57,10 @@ def _task(widths: tuple[int, int], seed: int, name: str, batches: Iterator[pa.Re
     fold = generator(derive(seed, "detection", "folds")).permutation(len(label)) % FOLDS
     areas = []
     for f in range(FOLDS):
-        one = machine(boosting, seed, kinds, len(label)).fit(data[fold != f], label[fold != f])
-        found = area(label[fold == f], one.predict_proba(data[fold == f]), 2)(np.ones(int((fold == f).sum())))
+        with alone():
+            one = machine(boosting, seed, kinds, len(label)).fit(data[fold != f], label[fold != f])
+            chance = one.predict_proba(data[fold == f])
+        found = area(label[fold == f], chance, 2)(np.ones(len(chance)))
         areas += [] if found is None else [found]
     yield answered(name, {"areas": areas})
 
