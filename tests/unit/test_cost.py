@@ -48,6 +48,12 @@ def test_work_grows_linearly_with_rows_and_falls_with_cores(stage: str) -> None:
     assert cost(rows=10**7, cores=4).seconds[stage] < ten
 
 
+def test_learners_take_their_time_where_there_is_a_target() -> None:
+    more = [cost(rows=rows, evaluate={"target": "colour"}).seconds["evaluate"] for rows in (25_000, 10**6)]
+    plain = [cost(rows=rows).seconds["evaluate"] for rows in (25_000, 10**6)]
+    assert [a - b for a, b in zip(more, plain, strict=True)] == pytest.approx([55.0, 110.0])
+
+
 def test_a_time_limit_bounds_the_training() -> None:
     assert cost(train={"max_minutes": 0.1}).seconds["train"] == pytest.approx(15 + 6)
     text = cost().to_text()

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from twinlake.evaluate.evidence import NUMERIC_KINDS, Evidence
-from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, as_number, at_most, row_counts, typed
+from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, at_most, row_counts, typed
 from twinlake.evaluate.learners import LEARNERS, ROWS, Task
 from twinlake.evaluate.learning import Answer, Protected, Study, learn
 from twinlake.evaluate.rows import gather
@@ -83,14 +83,8 @@ def _is_regression(evidence: Evidence, target: str) -> bool:
     """Whether the target is a number or a date of more than two values: fewer are classes."""
     if evidence.kinds[target] not in NUMERIC_KINDS:
         return False
-    values = _column(evidence.real, target, evidence.kinds[target])
-    return values.where(F.col("x").isNotNull()).distinct().limit(3).count() > 2
-
-
-def _column(frame: DataFrame, name: str, kind: str) -> DataFrame:
-    at = frame.columns.index(name)
-    plain = frame.toDF(*[f"c{i}" for i in range(len(frame.columns))])
-    return plain.select(as_number(F.col(f"c{at}"), frame.schema.fields[at].dataType, kind).alias("x"))
+    values = typed(evidence.real, replace(evidence, columns=(target,)))
+    return values.where(F.col("n0").isNotNull()).distinct().limit(3).count() > 2
 
 
 def _sample(view: Evidence, side: int, frame: DataFrame, last: str, cap: int) -> DataFrame:

@@ -65,7 +65,7 @@ def by_range(x: Floats, k: int, day: float = 0.0) -> Groups:
         return Groups(np.full(len(x), -1), (), missing, len(known))
     bounds = _bounds(known, k, day)
     code = np.where(np.isnan(x), -1, np.searchsorted(np.array(bounds), x, side="right"))
-    shown = [_date(b / day) if day else f"{b:.6g}" for b in bounds]
+    shown = [_date(b / day) if day else f"{b:.10g}" for b in bounds]
     labels = [f"{a} to below {b}" for a, b in pairwise(shown)]
     labels = [f"below {shown[0]}", *labels, f"{shown[-1]} and above"] if shown else ["all"]
     return Groups(code, tuple(labels), missing, 0)

@@ -78,7 +78,7 @@ def learn(study: Study, name: str, rows: Rows) -> Answer:
             whole = {s: judge(sets[s]) for s in wanted}
             halves = []
             for r in range(REPEATS):
-                some = training_sets(half(rows.side, r, study.seed), most, study.seed)
+                some = training_sets(half(rows.side, r, study.seed), (most + 1) // 2, study.seed)
                 halves.append({s: judge(some[s]).scores for s in wanted})
     except ImportError:
         return {"left_out": "its library is not installed (twinlake[utility])"}

@@ -39,6 +39,8 @@ CELLS = {"profile": 1.2e6, "classify": 3.0e5, "transform": 1.5e6, "encode": 3.0e
 START = {"profile": 8.0, "transform": 2.0, "encode": 3.0, "train": 15.0, "generate": 2.0, "evaluate": 20.0, "report": 3.0}
 """Seconds before the first row."""
 CLASSIFIED_ROWS = 10_000
+LEARNED_ROWS, LEARNED = 50_000, 220.0
+"""Rows that the learners of the evaluation see, and the seconds of one core that they take for so many."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ def estimate(profile: Profile, plan: Plan, config: Config, cores: int) -> Cost:
     seconds = {stage: START.get(stage, 0.0) + cells / CELLS[stage] / cores for stage, cells in work.items()}
     seconds |= {"train": START["train"] + train, "report": START["report"]}
     seconds["generate"] += sum(2.0 * n.products * twin / n.flops for n in networks if n.flops == LARGE_FLOPS) / cores
+    if config.evaluate.target is not None:
+        # the longest of their tasks is half of all
+        seconds["evaluate"] += LEARNED * min(rows, LEARNED_ROWS) / LEARNED_ROWS / min(cores, 2)
     order = ("profile", "classify", "transform", "encode", "train", "generate", "evaluate", "report")
     return Cost(
         source,
