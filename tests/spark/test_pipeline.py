@@ -63,7 +63,7 @@ def finished(spark: Any, people_rows: Any, adult_rows: Any, tmp_path_factory: py
         "source": {"path": str(folder / "people.parquet")},
         "train": {"epochs": 1, "workers": 2},
         "generate": {"replace_copies": True},
-        "evaluate": {"target": "income"},
+        "evaluate": {"target": "income", "protected": ["sex", "plan"]},
     }
     notes, before = Notes(), spark.conf.getAll
     result = pipeline.run(parse_config(values), spark=spark, progress=notes)
