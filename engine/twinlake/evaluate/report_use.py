@@ -50,7 +50,7 @@ def downstream(evaluation: Evaluation, plots: Plotter) -> dict[str, Any] | None:
         "what": what,
         "svg": plots.dots([_plain(n) for n in names], series, label, first["score"] in PERCENT),
         "note": " ".join(notes),
-        "tables": [_scores(SCORES[s], s, x) for s, x in scores.items()],
+        "tables": [_scores(f"{SCORES[s]} of each learner", s, x) for s, x in scores.items()],
     }
 
 
@@ -112,7 +112,11 @@ def fairness(evaluation: Evaluation, plots: Plotter) -> list[dict[str, Any]]:
                 "name": name,
                 "sentence": _sentence(told["gaps"], name, target, positive),
                 "charts": charts,
-                "table": {"title": "Widest difference between groups", "head": ["Gap", *columns.values()], "rows": rows},
+                "table": {
+                    "title": f"Widest difference between groups of {name}",
+                    "head": ["Gap", *columns.values()],
+                    "rows": rows,
+                },
                 "note": _rows_note(told),
             }
         )
