@@ -1,26 +1,40 @@
 """twinlake makes a synthetic twin of a warehouse table, where the table lives.
 
-The verbs, in the order of the line: `run` does all of it from one config; `profile`, `classify`, `plan`, `transform`, `fit`,
-`Model.generate` and `evaluate` are its steps on DataFrames. Importing this package loads neither Spark, Ray nor torch.
+The verbs, in the order of the line: `run` does all of it from one config, `sweep` does it with other settings for the best
+score; `profile`, `classify`, `plan`, `transform`, `fit`, `Model.generate` and `evaluate` are its steps on DataFrames. Importing
+this package loads neither Spark, Ray nor torch.
 """
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinlake.api import Model, classify, evaluate, fit, plan, profile, register, restore, run, transform
+    from twinlake.api import Model, classify, evaluate, fit, plan, profile, register, restore, run, sweep, transform
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "transform"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from twinlake import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module 'twinlake' has no attribute {name!r}")
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "sweep", "transform"]
 
 
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+class _Package(ModuleType):
+    """Some verbs have the name of a room: a plain package would lose the verb when the room is imported."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_module, (self.__name__,)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+def _verb(name: str) -> property:
+    def read(_: _Package) -> Any:
+        return getattr(import_module("twinlake.api"), name)
+
+    return property(read, lambda _, room: None)
+
+
+for _name in __all__:
+    setattr(_Package, _name, _verb(_name))
+sys.modules[__name__].__class__ = _Package

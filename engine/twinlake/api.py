@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from twinlake.evaluate.results import RunResult
+    from twinlake.sweep.sweep import SweepResult
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "transform"]
+__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "sweep", "transform"]
 
 
 def run(
@@ -44,14 +46,32 @@ def run(
     """
     from twinlake import pipeline
 
-    if isinstance(config, str | Path):
-        config = load_config(config)
-    elif not isinstance(config, Config):
-        config = load_config(base=dict(config))
-    if progress is not None:
-        return pipeline.run(config, spark, progress, detectors=detectors)
-    with opened() as shown:
-        return pipeline.run(config, spark, shown, detectors=detectors)
+    settled = _settled(config)
+    with nullcontext(progress) if progress is not None else opened() as shown:
+        return pipeline.run(settled, spark, shown, detectors=detectors)
+
+
+def sweep(
+    config: Config | Mapping[str, Any] | str | Path,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+    detectors: Mapping[str, Detector] | None = None,
+) -> SweepResult:
+    """Tries the settings that `sweep.parameters` of the config names, for the best `sweep.objective`; arguments as in `run`.
+
+    Needs the extra twinlake[sweep]. A sweep that was cut off goes on where it was. Errors: as `run`.
+    """
+    from twinlake.sweep.sweep import sweep as run_sweep
+
+    settled = _settled(config)
+    with nullcontext(progress) if progress is not None else opened() as shown:
+        return run_sweep(settled, spark, shown, detectors)
+
+
+def _settled(config: Config | Mapping[str, Any] | str | Path) -> Config:
+    if isinstance(config, Config):
+        return config
+    return load_config(config) if isinstance(config, str | Path) else load_config(base=dict(config))
 
 
 def profile(df: DataFrame, min_people: int = 10) -> Profile:

@@ -32,6 +32,7 @@ Examples:
   twinlake run people.csv --target income            also: how well does a classifier learn from the twin?
   twinlake profile people.csv                        one stage alone: statistics of each column
   twinlake plan people.csv --config team.yaml        what would happen to each column, to review and edit
+  twinlake sweep team.yaml                           other settings, tried for the best score
   twinlake verify runs/customers-twin                is every artifact what the run wrote?
 
 \b
@@ -118,6 +119,31 @@ for _stage, _text, _more in (
     ("report", "Write report.html: one page that opens offline.", ""),
 ):
     _stage_command(_stage, _text, _more)
+
+
+@app.command(
+    help="Try other settings of the line for the best score: those that the section sweep of CONFIG names."
+    + _EXAMPLE.format("sweep", "--trials 40 evaluate.target=churn").replace("customers.parquet", "team.yaml"),
+    short_help="Try other settings of the line for the best score.",
+)
+def sweep(
+    file: Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file with a section sweep; see docs/sweep.md.")],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings: train.workers=2.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="How many settings are tried; default: sweep.trials.")] = None,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Runs the trials and prints the table."""
+    from twinlake.core.config import load_config
+    from twinlake.core.progress import opened
+
+    config = load_config(file, settings or [], arguments={} if trials is None else {"sweep": {"trials": trials}})
+    _require_source(config, f"{file}: name a path or a table under `source`")
+    with _engines(verbose) as visible, opened(quiet, visible) as progress:
+        from twinlake.sweep.sweep import sweep as run_sweep
+
+        text = run_sweep(config, progress=progress).summary()
+    print(text)
 
 
 @app.command(
@@ -246,8 +272,7 @@ def _run_line(
     from twinlake.core.config import load_config
 
     config = load_config(file, settings, arguments=arguments)
-    if config.source.path is None and config.source.table is None:
-        raise UserError(f"no source: name a path or a table, such as `twinlake {stage} customers.parquet`")
+    _require_source(config, f"name a path or a table, such as `twinlake {stage} customers.parquet`")
     if dry_run and stage not in ("run", "plan"):
         raise UserError(f"--dry-run is for run (what it will cost) and plan (what would change); leave it out of {stage}")
     from twinlake.core.progress import opened
@@ -261,6 +286,11 @@ def _run_line(
             result = pipeline.run(config, progress=progress, last="report" if stage == "run" else stage)
             text = result.summary() if stage == "run" else pipeline.describe(result.run_dir, stage)
     print(text)
+
+
+def _require_source(config: Any, remedy: str) -> None:
+    if config.source.path is None and config.source.table is None:
+        raise UserError(f"no source: {remedy}")
 
 
 def _require_java() -> None:

@@ -166,7 +166,8 @@ def run(
                 line = Run(config, folder, progress, own, source, detectors)
                 status = run_stages(folder, stages, todo, config, line, progress)
         finally:
-            stop_session(own)
+            if spark is None:
+                stop_session(own)
         record_texts(folder)
         if last == "report" and not config.run.keep_private:
             folder.drop_private()

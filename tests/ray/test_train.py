@@ -22,7 +22,7 @@ import pytest
 from processes import descendants, wait_for
 
 from twinlake.core.config import ModelConfig, TrainConfig
-from twinlake.core.errors import DataError, ModelError
+from twinlake.core.errors import DataError, GivenUp, ModelError
 from twinlake.core.progress import Silent
 from twinlake.core.seeds import generator
 
@@ -188,6 +188,17 @@ def test_other_settings_do_not_resume_the_old_training(calm: tuple[Path, dict[st
     shutil.copytree(calm[0] / "work", fresh / "work")
     facts = fit(fresh, workers=1, epochs=1.0)
     assert facts["steps"] < calm[1]["steps"] and facts["history"][0]["step"] < calm[1]["history"][0]["step"]
+
+
+def test_a_training_that_is_behind_is_given_up(calm: tuple[Path, dict[str, Any]], fresh: Path) -> None:
+    _, facts = calm
+    shares, losses = zip(*((h["step"] / h["steps"], h["validation_loss"]) for h in facts["history"]), strict=True)
+    at = len(shares) // 2
+    easy, hard = [shares[0], max(losses)], [shares[at], min(losses) - 1.0]
+    with pytest.raises(GivenUp) as caught:
+        fit(fresh, loss_limits=[hard, easy])
+    assert (caught.value.share, caught.value.loss) == (pytest.approx(shares[at]), pytest.approx(min(losses[: at + 1])))
+    assert not (fresh / "model").exists()
 
 
 def test_a_loss_that_is_no_number_stops_at_once(fresh: Path) -> None:

@@ -14,7 +14,7 @@ ENGINE = Path(__file__).resolve().parents[2] / "engine"
 PACKAGE = ENGINE / "twinlake"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # a room may import the rooms before it
-ROOMS = ["core", "tables", "profile", "classify", "transform", "models", "train", "generate", "evaluate", "pipeline"]
+ROOMS = ["core", "tables", "profile", "classify", "transform", "models", "train", "generate", "evaluate", "pipeline", "sweep"]
 HEAVY = ("pyspark", "ray", "torch", "pandas", "sklearn", "matplotlib")
 IN_TASKS = ("twinlake.profile.profile", "twinlake.models.encode")  # every Python worker of Spark imports these
 BANNED_ATTRIBUTES = {
@@ -39,6 +39,17 @@ def test_importing_is_light(module: str) -> None:
     code = f"import json, sys, {module};print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ENGINE)
     assert json.loads(done.stdout) == []
+
+
+def test_a_verb_stays_one_when_the_room_of_its_name_is_imported() -> None:
+    code = """
+import twinlake.classify.spans, twinlake.evaluate.results, twinlake.sweep.space, twinlake
+print([callable(getattr(twinlake, name)) for name in twinlake.__all__] * 2)
+import cloudpickle
+assert cloudpickle.loads(cloudpickle.dumps(twinlake)) is twinlake
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ENGINE)
+    assert "False" not in done.stdout and "True" in done.stdout
 
 
 def _imported(tree: ast.Module, package: str) -> set[str]:

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
-VERBS = ["classify", "evaluate", "generate", "plan", "profile", "report", "restore", "run", "train", "transform"]
+VERBS = ["classify", "evaluate", "generate", "plan", "profile", "report", "restore", "run", "sweep", "train", "transform"]
 
 
 def _instructions() -> list[tuple[str, str]]:

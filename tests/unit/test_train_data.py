@@ -74,6 +74,7 @@ def plan_of(steps: int = 12, batch: int = 64) -> TabularPlan:
         patience=4,
         max_seconds=None,
         stops_early=True,
+        limits=[],
         sizes=SIZES,
         slots=tuple((t,) for t in everything),
         parents=[everything] * len(SIZES),

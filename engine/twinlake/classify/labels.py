@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from twinlake.core.text_tables import aligned, csv_text
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,11 @@ class Labels:
 
     def to_table(self) -> str:
         """A text table: one line a column (and a nested leaf), with its entity, score and what else speaks."""
-        rows = [HEAD, *self._rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, self._bound()])
+        return "\n".join([aligned([HEAD, *self._rows()]), self._bound()])
 
     def to_csv(self) -> str:
-        """The same table for a spreadsheet: a cell that it would read as a formula gets a quote before it."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        for row in [HEAD, *self._rows()]:
-            writer.writerow([f"'{cell}" if cell[:1] in FORMULA else cell for cell in row])
-        return out.getvalue()
+        """The same table for a spreadsheet."""
+        return csv_text([HEAD, *self._rows()])
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for column in self.columns:
@@ -114,7 +107,6 @@ class Labels:
 
 
 HEAD = ("column", "type", "entity", "score", "values", "also")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
 def _column(raw: dict[str, Any]) -> ColumnLabel:

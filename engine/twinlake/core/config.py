@@ -20,6 +20,7 @@ from twinlake.core.errors import ConfigError, escaped, nearest
 from twinlake.core.llm_config import LlmConfig
 from twinlake.core.section import Count, Section, Share
 from twinlake.core.strict_yaml import MAX_BYTES, read_yaml
+from twinlake.core.sweep_config import SweepConfig
 
 RUN_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 KEY_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret://[^/]+/.+)\Z")
@@ -140,6 +141,9 @@ class TrainConfig(Section):
         "auto", description="Passes over the rows; auto follows the table's size."
     )
     max_minutes: Share | None = Field(None, gt=0, description="Stop training then and keep the best weights.")
+    loss_limits: list[Annotated[list[Share], Field(min_length=2, max_length=2)]] = Field(
+        [], description="Give up if the validation loss at a share of the training is higher: [[0.25, 41.5]]; a sweep sets it."
+    )
     max_failures: Count = Field(2, ge=0, description="Worker failures to recover from before giving up.")
     ray_address: str | None = Field(None, description="Join this Ray cluster instead of starting a local one.")
 
@@ -235,6 +239,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     output: OutputConfig = OutputConfig()
+    sweep: SweepConfig = SweepConfig()
 
     @field_validator("keys")
     @classmethod

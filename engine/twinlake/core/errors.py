@@ -50,6 +50,16 @@ class ModelError(DataError):
     """A model folder is incomplete, changed, of another format, or training went wrong."""
 
 
+class GivenUp(ModelError):
+    """A training was behind `train.loss_limits`: its best validation `loss` at a `share` of its steps."""
+
+    def __init__(self, share: float, loss: float) -> None:
+        super().__init__(
+            f"training was given up after {share:.0%} of its steps: the validation loss {loss:.3f} is above train.loss_limits"
+        )
+        self.share, self.loss = share, loss
+
+
 class CommitError(TwinlakeError):
     """Writing or publishing failed; running again resumes."""
 

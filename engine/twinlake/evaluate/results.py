@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twinlake.classify.labels import Labels
 from twinlake.core.errors import DataError, escaped
+from twinlake.core.text_tables import aligned
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.profile.types import Profile
 from twinlake.tables.parts import file_hash, read_manifest, verify_folder
@@ -121,10 +122,7 @@ def _profile_text(profile: Profile) -> str:
             frequent[:40],
         )
         rows.append(tuple("" if x is None else f"{x:.6g}" if isinstance(x, float) else str(x) for x in cells))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    return f"{profile.rows:,} rows\n" + "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows
-    )
+    return f"{profile.rows:,} rows\n{aligned(rows)}"
 
 
 def _near(path: Path) -> Path:

@@ -27,9 +27,10 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of the artifacts of one run (DESIGN section 1)."""
+    """Paths of the artifacts of one run (DESIGN section 1). `marker`: the file that says what the folder is, and its state."""
 
     root: Path
+    marker: str = MARKER
 
     def __truediv__(self, name: str) -> Path:
         return self.root / name
@@ -71,8 +72,8 @@ class RunFolder:
         return path
 
     def state(self) -> dict[str, Any]:
-        """The content of run.json; empty for a new folder. Errors: DataError when it can't be read."""
-        file = self.root / MARKER
+        """The content of the marker; empty for a new folder. Errors: DataError when it can't be read."""
+        file = self.root / self.marker
         if not file.is_file():
             return {}
         try:
@@ -82,8 +83,8 @@ class RunFolder:
         return state
 
     def update(self, **values: Any) -> None:
-        """Sets top-level keys of run.json."""
-        write_text(self.root / MARKER, json.dumps({**self.state(), **values}, indent=1, sort_keys=True))
+        """Sets top-level keys of the marker."""
+        write_text(self.root / self.marker, json.dumps({**self.state(), **values}, indent=1, sort_keys=True))
 
     def stage_done(self, stage: str, fingerprint: str) -> bool:
         """Whether `stage` was finished for this fingerprint."""
@@ -100,19 +101,22 @@ class RunFolder:
         shutil.rmtree(self.private, ignore_errors=True)
 
 
-def open_folder(root: str | Path) -> RunFolder:
-    """The run folder at `root`, made if missing; `locked` marks it as ours.
+def open_folder(root: str | Path, marker: str = MARKER) -> RunFolder:
+    """The folder of a run (by `marker`, of a sweep) at `root`, made if missing; `locked` marks it as ours.
 
     Errors: ConfigError for a foreign or unwritable folder.
     """
     path = Path(root).absolute()
     if path.exists() and not path.is_dir():
         raise ConfigError(f"run.dir {escaped(str(path))} is a file; give a folder")
-    if path.is_dir() and not (path / MARKER).is_file() and any(not _is_ours(file.name) for file in path.iterdir()):
-        raise ConfigError(f"run.dir {escaped(str(path))} holds files that are not of a run; choose another folder or empty it")
+    if path.is_dir() and not (path / marker).is_file() and any(not _is_ours(file.name, marker) for file in path.iterdir()):
+        what = Path(marker).stem
+        raise ConfigError(
+            f"run.dir {escaped(str(path))} holds files that are not of a {what}; choose another folder or empty it"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(path)
+        folder = RunFolder(path, marker)
         if folder.private.is_dir():
             os.chmod(folder.private, 0o700)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -122,9 +126,9 @@ def open_folder(root: str | Path) -> RunFolder:
     return folder
 
 
-def _is_ours(name: str) -> bool:
+def _is_ours(name: str, marker: str) -> bool:
     """What a run that is just starting, or was killed then, may have put in the folder before its marker."""
-    return name in (LOCK, MARKER) or name.startswith(f".{MARKER}.")
+    return name in (LOCK, marker) or name.startswith(f".{marker}.")
 
 
 @contextmanager
@@ -140,7 +144,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
             raise CommitError(
                 f"another run is writing {escaped(str(folder.root))}; wait for it, or set another run.dir"
             ) from None
-        if not (folder.root / MARKER).is_file():
+        if not (folder.root / folder.marker).is_file():
             folder.update(format=1)
         yield
 

@@ -107,6 +107,7 @@ def train_script(
         patience=PATIENCE,
         max_seconds=None if train.max_minutes is None else 60.0 * train.max_minutes,
         stops_early=True,
+        limits=train.loss_limits,
         layout=asdict(script.layout),
     )
     trained = run_training(plan, work, train, progress, verbose)

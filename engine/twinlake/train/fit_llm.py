@@ -62,6 +62,7 @@ def fit_llm(
             patience=PATIENCE,
             max_seconds=None if train.max_minutes is None else 60.0 * train.max_minutes,
             stops_early=True,
+            limits=train.loss_limits,
             source=script.source,
             base=script.base,
             prompt=vocabulary_of(script.source).prompt(script.prompt),

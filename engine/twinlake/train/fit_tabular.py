@@ -74,7 +74,8 @@ def fit_tabular(
     if (shards / TEXTS).is_dir():  # the texts of the table, given the rest of a row
         progress.say("training the texts")
         script, apart = Script.load(shards / TEXTS), work.with_name(f"{work.name}-texts")
-        told = train_script(script, shards / TEXTS, apart, model, train, rows, derive(seed, "texts"), progress, verbose)
+        free = train.model_copy(update={"loss_limits": []})  # those are of the rows
+        told = train_script(script, shards / TEXTS, apart, model, free, rows, derive(seed, "texts"), progress, verbose)
         weights |= {f"{TEXT_WEIGHTS}{name}": tensor for name, tensor in told[0].items()}
         facts["texts"] = told[1]
     saved = save_model(out, codec, weights, facts, script)
@@ -157,6 +158,7 @@ def _plan(
         patience=4,
         max_seconds=None if train.max_minutes is None else 60.0 * train.max_minutes,
         stops_early=rows >= CHOSEN_FROM,  # fewer hold out too few to tell: decay alone keeps them from being known by heart
+        limits=train.loss_limits,
         sizes=codec.sizes,
         slots=codec.slots,
         parents=parents.tolist(),

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from twinlake.core.errors import ModelError
+from twinlake.core.errors import GivenUp, ModelError
 from twinlake.core.seeds import derive, generator
 from twinlake.train.data import Schedule, Shards, Tokens
 
@@ -49,6 +49,7 @@ class Plan:
     patience: int
     max_seconds: float | None
     stops_early: bool
+    limits: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,13 @@ class Learner(Protocol):
 def failure_file(plan: Plan) -> Path:
     """Where a worker leaves the reason why training can't go on."""
     return Path(plan.progress).with_suffix(".failed")
+
+
+def behind(plan: Plan, history: list[dict[str, Any]]) -> GivenUp | None:
+    """Why to give up after these validations: the best loss so far is above the limit of the last share that was reached."""
+    share, loss = history[-1]["step"] / plan.steps, min(h["validation_loss"] for h in history)
+    reached = [limit for limit in sorted(plan.limits) if limit[0] <= share]
+    return GivenUp(share, loss) if reached and share < 1 and loss > reached[-1][1] else None
 
 
 class TrainingState:

@@ -20,7 +20,7 @@ from twinlake.core.progress import Progress
 from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
 from twinlake.tables.parts import file_hash, write_text
 from twinlake.train.cluster import ray_cluster
-from twinlake.train.loop import Plan, failure_file
+from twinlake.train.loop import Plan, behind, failure_file
 from twinlake.train.worker import train_worker
 
 
@@ -36,7 +36,7 @@ class Trained:
 def run_training(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose: bool) -> Trained:
     """Trains `plan`; `work` is a folder for checkpoints that all workers can write. A killed training resumes at its last one.
 
-    Errors: ModelError (loss not a number, or a worker failed), CommitError (disk full)."""
+    Errors: ModelError (loss not a number, or a worker failed), GivenUp (behind plan.limits), CommitError (disk full)."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -74,6 +74,8 @@ def run_training(plan: Plan, work: Path, train: TrainConfig, progress: Progress,
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(folder, kept)
     state = json.loads((work / "best" / "state.json").read_text())
+    if given_up := behind(plan, state["history"]):
+        raise given_up
     tensors = load_file(work / "best" / "state.safetensors")
     weights = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
     return Trained(state["history"], state, weights)

@@ -19,7 +19,7 @@ from twinlake.core.errors import ModelError
 from twinlake.train.data import Schedule, Shards, open_shards
 from twinlake.train.language import LanguagePlan
 from twinlake.train.llm import LlmPlan
-from twinlake.train.loop import Learner, Place, Plan, TrainingState, failure_file, take_steps, validate
+from twinlake.train.loop import Learner, Place, Plan, TrainingState, behind, failure_file, take_steps, validate
 from twinlake.train.tabular import TabularPlan, choose_settings
 
 TRIAL_TIME = 0.25
@@ -77,7 +77,7 @@ def _train(plan: AnyPlan, place: Place, shards: Shards, prepared: Any) -> None:
     while not state.finished:
         loss, cut = take_steps(wrapped, state, plan, schedule, shards, place, out_of_time)
         state.after_check(loss, validate(state, plan, schedule, shards, place), time.monotonic() - started)
-        state.finished |= cut
+        state.finished |= cut or behind(plan, state.history) is not None
         metrics = state.history[-1]
         with tempfile.TemporaryDirectory() as folder:
             saved = None
