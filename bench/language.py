@@ -33,15 +33,17 @@ TABLES = {
 TRAIN, SYNTHETIC = 10_000, 5_000
 
 
-def split(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Train rows, holdout rows and Gretel's rows, as text."""
+def split(folder: Path, name: str, seed: int = 0, filters: str = "no") -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Train rows, holdout rows and Gretel's rows (made with no, medium or high privacy filters), as text."""
     real = next(f for f in sorted(folder.glob("*.csv*")) if not f.name.startswith("gretel"))
-    table, theirs = (pd.read_csv(f, dtype=str, keep_default_na=False) for f in (real, folder / "gretel_synth_nopriv.csv.gz"))
+    table, theirs = (
+        pd.read_csv(f, dtype=str, keep_default_na=False) for f in (real, folder / f"gretel_synth_{filters}priv.csv.gz")
+    )
     if name.endswith("attrition"):
         table = table.drop_duplicates().reset_index(drop=True)
     kept = [c for c in theirs.columns if not table[c].is_unique]
     table, theirs = table[kept], theirs[kept]
-    order = np.random.default_rng(0).permutation(len(table))
+    order = np.random.default_rng(seed).permutation(len(table))
     cut = int(0.7 * len(table))
     return table.iloc[order[:cut]], table.iloc[order[cut:]], theirs
 

@@ -11,9 +11,11 @@ copies reach 1.43). Printed: means, and the paired difference of the AUC with it
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,19 +36,25 @@ def discrete(table: pd.DataFrame) -> list[str]:
     return [c for c in table if table[c].dtype == object or table[c].nunique() <= FEW]
 
 
-def twinlake_rows(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """As many rows of a twin, by the defaults."""
+def twinlake_rows(
+    table: pd.DataFrame, seed: int, settings: Mapping[str, Any] | None = None, holdout: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """As many rows of a twin, by the defaults and dotted `settings`; `holdout`: rows that are told to be held back."""
     from twinlake import pipeline
     from twinlake.core.config import load_config
 
     with tempfile.TemporaryDirectory() as folder:
         table.to_csv(f"{folder}/table.csv", index=False)
-        config = {
+        config: dict[str, Any] = {
             "source": {"path": f"{folder}/table.csv"},
             "run": {"dir": f"{folder}/run", "seed": seed},
             "holdout": {"fraction": 0.0},
         }
-        pipeline.run(load_config(base=config), last="generate")
+        if holdout is not None:
+            holdout.to_csv(f"{folder}/holdout.csv", index=False)
+            config["holdout"] = {"source": f"{folder}/holdout.csv"}
+        changes = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
+        pipeline.run(load_config(base=config, overrides=changes), last="generate")
         parts = sorted(Path(folder).glob("run/synthetic/part-*.parquet"))
         twin = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
     return twin[list(table.columns)].astype(table.dtypes.to_dict())

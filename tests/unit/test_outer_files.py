@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
+NOTEBOOKS = sorted((ROOT / "jobs" / "notebooks").glob("*.py"))
 VERBS = ["classify", "evaluate", "generate", "plan", "profile", "report", "restore", "run", "sweep", "train", "transform"]
 
 
@@ -85,10 +86,21 @@ def test_jobs_are_short_and_shadow_no_module(job: Path) -> None:
     assert "Usage: twinlake run" in done.stdout
 
 
-def test_the_notebook_is_python_in_source_format() -> None:
-    text = (ROOT / "jobs" / "notebooks" / "quickstart.py").read_text(encoding="utf-8")
+def _defined(file: Path) -> set[str]:
+    """The functions and constants of a module."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    constants = [t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
+    return {n.name for n in body if isinstance(n, ast.FunctionDef)} | set(constants)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_notebooks_are_python_in_source_format_and_find_what_they_import_from_bench(notebook: Path) -> None:
+    text = notebook.read_text(encoding="utf-8")
     assert text.startswith("# Databricks notebook source\n")
-    ast.parse(text)
+    for node in ast.walk(ast.parse(text)):
+        file = ROOT / "bench" / f"{node.module}.py" if isinstance(node, ast.ImportFrom) else None
+        if file is not None and file.is_file():
+            assert {alias.name for alias in node.names} <= _defined(file)  # type: ignore[attr-defined]
 
 
 def test_bundled_adult_is_what_its_readme_says(adult_path: str) -> None:
