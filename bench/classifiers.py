@@ -70,13 +70,11 @@ def interval(values: np.ndarray, test_over_train: float = 0.0) -> tuple[float, f
     """The mean with its 95% interval (t). `test_over_train` widens it for splits that share rows (Nadeau and Bengio, "Inference
     for the generalization error", 2003)."""
     mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return mean, float("nan"), float("nan")
-    half = t.ppf(0.975, count - 1) * values.std(ddof=1) * (1 / count + test_over_train) ** 0.5
+    half = t.ppf(0.975, count - 1) * values.std(ddof=1) * (1 / count + test_over_train) ** 0.5 if count > 1 else float("inf")
     return mean, mean - half, mean + half
 
 
 def said(values: np.ndarray, test_over_train: float = 0.0) -> str:
-    """A mean and its interval, in points."""
+    """A mean and, of several values, its interval, in points."""
     mean, low, high = (100 * x for x in interval(values, test_over_train))
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]" if len(values) > 1 else f"{mean:+.2f}"

@@ -28,8 +28,10 @@ def sides(folder: Path, name: str, seed: int) -> tuple[dict[str, pd.DataFrame], 
     for filters in FILTERS:
         train, holdout, rows = split(folder, name, seed, filters)
         theirs[f"gretel, {filters} filters"] = rows
-    made = twinlake_rows(train, seed, holdout=holdout)
-    return {"real": train, "twinlake": made, f"twinlake, {SYNTHETIC:,} rows": made[:SYNTHETIC], **theirs}, holdout
+    # a row follows from its number: the first rows of a larger twin are those of a smaller one
+    made = twinlake_rows(train, seed, {"generate.rows": max(len(train), SYNTHETIC)}, holdout)
+    ours = {"twinlake": made[: len(train)], f"twinlake, {SYNTHETIC:,} rows": made[:SYNTHETIC]}
+    return {"real": train, **ours, **theirs}, holdout
 
 
 def judged(folder: Path, name: str, seed: int = 0) -> pd.DataFrame:

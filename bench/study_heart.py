@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from classifiers import correct, said
+from classifiers import correct, interval, said
 from small_tables import twinlake_rows
 
 NAMES = ("Logistic Regression", "CART", "Random Forest", "XGBoost", "SVM", "KNN")
@@ -89,9 +89,9 @@ def summary(found: pd.DataFrame) -> str:
         gains = part.assign(gain=part["both"] - part["real"]).pivot(index="seed", columns="classifier", values="gain")
         reached, mean = 100 * part["real"].mean(), gains.mean(axis=1).to_numpy()
         better = int((gains.mean() > 0).sum())
-        wider = said(mean, 0.3 / 0.7).split(" ", 1)[1].strip("[]")
+        _, low, high = (100 * x for x in interval(mean, 0.3 / 0.7))
         lines.append(
-            f"{form}, {group}: {reached:.2f}% by real rows, {said(mean)} with women ({wider}); "
+            f"{form}, {group}: {reached:.2f}% by real rows, {said(mean)} with women ({low:+.2f}, {high:+.2f}); "
             f"{better} of {gains.shape[1]} classifiers better"
         )
         lines += [f"    {name:<20} {said(gains[name].to_numpy())}" for name in gains]
