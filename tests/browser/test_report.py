@@ -16,7 +16,6 @@ from twinlake.evaluate.report import write_report
 from twinlake.profile.counts import TokenCounts, column_pairs
 
 HOSTILE = ("<script>alert(1)</script>", '=HYPERLINK("http://evil")', "a\nb|c", "$x^2$ \u202egnp", "plain", "w" * 300)
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.browser
 
 
@@ -146,33 +145,7 @@ def test_an_empty_evaluation_still_makes_a_page(tmp_path: Path) -> None:
     assert "could not be computed" in write_report(tmp_path / "r.html", none).read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def browser() -> Any:
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        started = play.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield started
-        started.close()
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1200, "light")])
-def test_the_page_in_a_browser(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+def test_the_page_in_a_browser(browser: Any, opened_in: Any, tmp_path: Path, width: int, scheme: str) -> None:
     path = page(tmp_path)
-    tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    said: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(path.as_uri())
-    assert said == []
-    assert [u for u in asked if not u.startswith("data:")] == [path.as_uri()]
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
-    repeated = "(a => a.length - new Set(a).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
-    assert tab.evaluate(repeated) == 0
+    opened_in(browser, path, width, scheme)

@@ -289,7 +289,7 @@ def test_of_a_beaten_trial_small_results_are_left(tmp_path: Path) -> None:
         read_trials(tmp_path)
 
 
-HOSTILE = "=cmd|'/c calc'!A1<script>alert(1)</script>\u202e$x_2$\n]]>"
+HOSTILE = "=cmd|$x_2$'/c calc'!A1<script>alert(1)</script>\u202e\n]]>"
 SHOWN_SPACE = (
     Dimension(HOSTILE, (HOSTILE, {"<b>": [1, None]}, True)),
     Dimension("train.epochs", (), 1.0, 100.0, log=True),
@@ -332,6 +332,7 @@ def test_the_page_is_inert_and_says_what_was_best(tmp_path: Path) -> None:
 def test_each_finished_or_given_up_trial_is_a_line() -> None:
     picture = parallel(SHOWN, SHOWN[1:2], [SCORE], SHOWN_SPACE)
     assert re.findall(r'id="p1-trial-(\d+)"', picture) == ["3", "1", "2"]  # the best is drawn last
+    assert "$x_2$" in picture  # drawn as it is, not as a formula
     assert re.match(r'<svg role="img" aria-label="[^"]*best: [^"]*train.epochs 100', picture)
     assert SHOWN_SPACE[1].place(10.0) == pytest.approx(0.5)  # half way by the logarithm
     assert [SHOWN_SPACE[0].place(v) for v in (HOSTILE, {"<b>": [1, None]}, True)] == pytest.approx([1 / 6, 0.5, 5 / 6])

@@ -19,8 +19,15 @@ from twinlake.evaluate.bars import Bars
 from twinlake.evaluate.counters import Floats
 
 # Stand-ins that the page's own colours replace: CSS variables can't pass through matplotlib.
-INK, SOFT, REAL, TWIN, QUIET = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
-COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", REAL: "var(--real)", TWIN: "var(--twin)", QUIET: "var(--quiet)"}
+INK, SOFT, REAL, TWIN, QUIET, CARD = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f", "#101112"
+COLOURS = {
+    INK: "var(--ink)",
+    SOFT: "var(--soft)",
+    REAL: "var(--real)",
+    TWIN: "var(--twin)",
+    QUIET: "var(--quiet)",
+    CARD: "var(--card)",
+}
 # Training sets: told apart by shape as much as by colour.
 MARKS = {"real": ("s", QUIET), "synthetic": ("o", TWIN), "augmented": ("D", INK)}
 SETTINGS: Any = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from twinlake.core.errors import escaped
 from twinlake.core.text_tables import aligned, csv_text
-from twinlake.evaluate.plots import INK, SOFT, TWIN, Plotter
+from twinlake.evaluate.plots import CARD, INK, SOFT, TWIN, Plotter
 from twinlake.sweep.ranking import ranked
 from twinlake.sweep.space import Dimension, Objective, told
 from twinlake.sweep.trials import Trial
@@ -117,11 +117,12 @@ def parallel(
             style = {"color": TWIN, "alpha": strength[trial.number], "linewidth": 2.6 if trial in best else 1.2}
         (line,) = canvas.plot(*zip(*points, strict=True), **style)
         line.set_gid(f"trial-{trial.number}")
+    behind = {"facecolor": CARD, "edgecolor": "none", "pad": 1.0, "alpha": 0.8}
     for x, axis in enumerate(axes):
         canvas.axvline(x, 0, 1, color=INK, linewidth=0.8)
-        canvas.text(x, 1.06, _in_lines(axis.name), ha="center", va="bottom", color=INK)
+        canvas.text(x, 1.06, _in_lines(axis.name), ha="center", va="bottom", color=INK, parse_math=False)
         for y, text in axis.ticks:
-            canvas.text(x + 0.04, y, _cut(text), ha="left", va="center", fontsize=8, color=INK)
+            canvas.text(x + 0.05, y, _cut(text), va="center", fontsize=8, color=INK, parse_math=False, bbox=behind)
     canvas.set_xlim(-0.35, len(axes) - 0.35)
     canvas.set_ylim(0, 1)
     names = ", ".join(escaped(d.name) for d in space)

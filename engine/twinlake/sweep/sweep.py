@@ -54,6 +54,7 @@ from twinlake.tables.parts import write_text
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
 from twinlake.tables.source import default_name
+from twinlake.tables.stages import disk_refusals
 from twinlake.train.cluster import ray_cluster
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def sweep(
     space, objectives = read_space(config), read_objectives(config.sweep)
     folder = open_folder(config.run.dir or f"runs/{config.run.name or default_name(config.source)}-sweep", SWEEP)
     run = partial(pipeline.run, spark=spark, detectors=detectors)
-    with locked(folder), ExitStack() as at_end:
+    with locked(folder), disk_refusals("sweep", folder), ExitStack() as at_end:
         if not config.run.resume:
             shutil.rmtree(folder / "trials", ignore_errors=True)
             folder.update(sweep=None)
@@ -204,7 +205,7 @@ def _trials(
     run: Callable[..., Any],
     progress: Progress,
 ) -> None:
-    """Runs what is left and appends it to `trials`. Errors: DataError when the first ones all fail."""
+    """Runs what is left and appends it to `trials`, up to the end, the time limit, or `PATIENCE` without a success."""
     start, within = time.monotonic(), _Within(progress)
 
     def run_line(wanted: Config, last: str) -> None:
@@ -224,7 +225,7 @@ def _trials(
         tidy(folder.root, trials, best, config.run.keep_private)
         progress.update(1, 1, f"{_told(settings)}  {_ended(trial)}; {_best(best)}")
         if not best and len(trials) >= PATIENCE:
-            raise DataError(f"the first {len(trials)} trials all failed; the last: {trial.reason}")
+            return
     if len(trials) < config.sweep.trials:
         progress.say(f"all {len(trials)} settings were tried")
 
@@ -260,7 +261,7 @@ def _write_best(
     """trials.csv, and best.yaml: the config of the first of the best, whose run it goes on with."""
     write_text(folder / "trials.csv", trials_csv(trials, objectives, space))
     place = trial_folder(folder.root, best[0].number).root
-    chosen = changed(config, {"run.dir": str(place), "sweep": {}, **best[0].settings})
+    chosen = changed(config, {"run.dir": str(place), "run.resume": True, "sweep": {}, **best[0].settings})
     head = (
         f"# trial {best[0].number} of {len(trials)}; run.dir is its run: `twinlake generate --config` goes on from its model\n"
     )

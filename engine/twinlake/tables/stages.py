@@ -71,7 +71,7 @@ def run_stages(
             progress.stage(stage.name)
             folder.record(stage.name, status="running")
             start = time.monotonic()
-            with _disk_refusals(stage.name, folder):
+            with disk_refusals(stage.name, folder):
                 note = stage.work(context)
             # the settings are read after the work: a stage may depend on what the one before it has just written
             chain = fingerprint(stage.name, stage.settings(config, folder), chain)
@@ -84,7 +84,7 @@ def run_stages(
 
 
 @contextmanager
-def _disk_refusals(stage: str, folder: RunFolder) -> Iterator[None]:
+def disk_refusals(stage: str, folder: RunFolder) -> Iterator[None]:
     """A full or read-only disk is not a bug: running again resumes."""
     try:
         yield
