@@ -35,6 +35,7 @@ COMMON: dict[str, Any] = {
     "patience": 4,
     "max_seconds": None,
     "stops_early": True,
+    "limits": [],
 }
 Case = tuple[Any, Shards]
 

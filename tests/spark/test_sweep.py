@@ -19,7 +19,7 @@ COLUMNS = ["age", "sex", "hours_per_week", "income"]
 
 
 class Told(Silent):
-    """Keeps what is said; ends the sweep as Ctrl-C does when `stop` is told."""
+    """Keeps what is said; ends the sweep as Ctrl-C does when a trial after the first comes to the stage `stop`."""
 
     def __init__(self, stop: str = "-") -> None:
         self.stages: list[tuple[str, str]] = []
@@ -31,7 +31,7 @@ class Told(Silent):
 
     def update(self, done: float, total: float, note: str = "") -> None:
         self.notes.append(note)
-        if self.stages[-1][0] == "trial 2" and note == self._stop:
+        if self.stages[-1][0] in ("trial 2", "trial 3") and note == self._stop:
             raise KeyboardInterrupt
 
     def say(self, text: str) -> None:
@@ -46,33 +46,32 @@ def _times(folder: Path) -> dict[str, int]:
 def swept(
     spark: Any, adult_rows: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any], SweepResult, Told]:
-    """Two numbers of epochs, with conditions that the table can take and not: of three trials one finishes at least, and one
-    fails. The second is cut off once its training is done."""
+    """Two sizes of the model and one that can't be: two trials finish and one fails. One is cut off once its training is
+    done."""
     folder = tmp_path_factory.mktemp("sweep")
     pq.write_table(adult_rows(700).select(COLUMNS), folder / "people.parquet")
     values = {
         "run": {"dir": str(folder / "sweep")},
         "source": {"path": str(folder / "people.parquet")},
-        "train": {"workers": 1},
-        "model": {"size": "s"},
+        "train": {"workers": 1, "epochs": 1},
         "sweep": {
-            "parameters": {"train.epochs": [1, 2], "generate.conditions": [{}, {"sex": "Nobody"}]},
+            "parameters": {"model": [{"size": "s"}, {"size": "m"}, {"family": "llm"}]},
             "objective": ["quality_score", "univariate_tv"],
-            "trials": 3,
         },
     }
     root, cut = folder / "sweep", Told(stop="generate")
     with pytest.raises(KeyboardInterrupt):
         sweep(parse_config(values), spark, cut)
-    assert [p.name for p in sorted((root / "trials").iterdir())] == ["0001", "0002"]
-    assert not (root / "trials/0002/trial.json").exists()
-    before = {**_times(root / "base"), **{f"1/{k}": v for k, v in _times(root / "trials/0001").items() if k == "trial.json"}}
+    running = len([name for name, _ in cut.stages if name.startswith("trial")])
+    ended = sorted(str(p.relative_to(root)) for p in root.rglob("trial.json"))
+    assert ended == [f"trials/{number:04d}/trial.json" for number in range(1, running)]
+    records, base = {name: (root / name).stat().st_mtime_ns for name in ended}, _times(root / "base")
 
     told = Told()
     result = sweep(parse_config(values), spark, told)
-    after = {**_times(root / "base"), "1/trial.json": (root / "trials/0001/trial.json").stat().st_mtime_ns}
-    assert {k: v for k, v in before.items() if not k.startswith("private/")} == after
-    assert [name for name, _ in told.stages] == ["trial 2", "trial 3"]
+    assert {name: (root / name).stat().st_mtime_ns for name in ended} == records
+    assert _times(root / "base") == {name: time for name, time in base.items() if not name.startswith("private/")}
+    assert [name for name, _ in told.stages] == [f"trial {number}" for number in range(running, 4)]
     assert told.stages[0] == cut.stages[-1] and told.notes[0] == "generate"  # its training was done
     return folder, values, result, told
 
@@ -90,13 +89,13 @@ def test_the_table_is_profiled_and_encoded_once(swept: Any) -> None:
 
 
 def test_all_settings_end_and_failures_say_why(swept: Any) -> None:
-    _, _, result, _ = swept
-    assert {t.state for t in result.trials} == {"failed", "finished"}
+    _, _, result, told = swept
     for trial in result.trials:
-        possible = trial.settings["generate.conditions"] == {}
-        assert (trial.state == "finished") == possible
-        assert possible or "sex" in (trial.reason or "")
-        assert not possible or set(trial.values) == {"quality_score", "univariate_tv"}
+        if "family" in trial.settings["model"]:
+            assert trial.state == "failed" and "model.llm.path" in (trial.reason or "")
+        else:
+            assert trial.state == "finished" and set(trial.values) == {"quality_score", "univariate_tv"}
+    assert "all 3 settings were tried" in told.notes
     assert {t.number for t in result.best} <= {t.number for t in result.trials if t.values}
 
 
@@ -139,7 +138,7 @@ def test_a_finished_sweep_has_nothing_to_do(swept: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"sweep": {"parameters": {"train.epochs": [1, 3]}}}, "other parameters and objective"),
+        ({"sweep": {"parameters": {"train.max_minutes": [1, 3]}}}, "other parameters and objective"),
         ({"generate": {"rows": 5}}, "other settings"),
         ({"run": {"dir": "{base}"}}, "not of a sweep"),
     ],

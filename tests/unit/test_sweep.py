@@ -274,13 +274,14 @@ def test_of_a_beaten_trial_small_results_are_left(tmp_path: Path) -> None:
             (trial_folder(tmp_path, trial.number) / name).parent.mkdir(parents=True, exist_ok=True)
             (trial_folder(tmp_path, trial.number) / name).write_text("x")
         write_trial(tmp_path, trial)
-    tidy(tmp_path, trials, trials[1:], keep_private=False)
+    tidy(tmp_path, trials, trials[1:])
     assert {p.name for p in trial_folder(tmp_path, 1).root.iterdir()} == {"trial.json", "evaluation.json"}
     assert {p.name for p in trial_folder(tmp_path, 2).root.iterdir()} == {
         "run.json",
         "trial.json",
         "evaluation.json",
         "model",
+        "private",
         "synthetic",
     }
     assert read_trials(tmp_path) == trials

@@ -135,6 +135,8 @@ def sweep(
             at_end.enter_context(ray_cluster(config.train.ray_address))
             _trials(folder, base, config, objectives, trials, following, run, progress)
         best = front(trials, objectives)
+        for trial in best:  # what is private goes with the report, as at the end of any run
+            run(trial_config(config, trial.settings, trial_folder(folder.root, trial.number).root))
         if not config.run.keep_private:
             base.drop_private()
         if not best:
@@ -217,12 +219,10 @@ def _trials(
             return
         progress.stage(f"trial {len(trials) + 1}", _told(settings))
         trial = run_trial(folder.root, base, config, settings, objectives, trials, run_line)
-        best = front([*trials, trial], objectives)
-        if trial in best:  # while what the report needs is there
-            run_line(trial_config(config, settings, trial_folder(folder.root, trial.number).root), "report")
         write_trial(folder.root, trial)
         trials.append(trial)
-        tidy(folder.root, trials, best, config.run.keep_private)
+        best = front(trials, objectives)
+        tidy(folder.root, trials, best)
         progress.update(1, 1, f"{_told(settings)}  {_ended(trial)}; {_best(best)}")
         if not best and len(trials) >= PATIENCE:
             return

@@ -135,18 +135,15 @@ def _link_or_copy(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def tidy(root: Path, trials: Sequence[Trial], kept: Sequence[Trial], keep_private: bool) -> None:
-    """Leaves small results of the trials that are not `kept`, and of those nothing private."""
+def tidy(root: Path, trials: Sequence[Trial], best: Sequence[Trial]) -> None:
+    """Leaves small results of the trials that are not among the `best`."""
     for trial in trials:
-        folder = trial_folder(root, trial.number)
-        if trial not in kept:
-            for path in folder.root.iterdir():
+        if trial not in best:
+            for path in trial_folder(root, trial.number).root.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
                 elif path.name not in RESULTS:
                     path.unlink()
-        elif not keep_private:
-            folder.drop_private()
 
 
 def loss_limits(before: Sequence[Trial], codec: str) -> list[list[float]]:
