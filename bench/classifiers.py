@@ -1,4 +1,5 @@
-"""The classifiers of the field's studies (study_heart.py, study_accuracy.py), by the libraries' own settings. Needs xgboost."""
+"""The classifiers of the field's studies (study_heart.py, study_accuracy.py), by the libraries' own settings; XGBoost is of the
+extra utility."""
 
 from __future__ import annotations
 

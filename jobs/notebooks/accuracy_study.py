@@ -6,7 +6,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install twinlake[ray] xgboost scipy
+# MAGIC %pip install twinlake[ray,utility] scipy
 
 # COMMAND ----------
 

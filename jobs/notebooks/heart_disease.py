@@ -6,7 +6,7 @@
 
 # COMMAND ----------
 
-# MAGIC %pip install twinlake[ray,sweep] xgboost scipy
+# MAGIC %pip install twinlake[ray,sweep,utility] scipy
 
 # COMMAND ----------
 
