@@ -57,6 +57,10 @@ _Target = Annotated[str | None, typer.Option("--target", help="Column that a cla
 _Holdout = Annotated[str | None, typer.Option("--holdout", help="Path of your own holdout; default: 10% split off.")]
 _Name = Annotated[str | None, typer.Option("--name", help="Name of the run; artifacts go to runs/NAME.")]
 _File = Annotated[str | None, typer.Option("--config", metavar="FILE", help="YAML file; see `twinlake schema`.")]
+_FailUnder = Annotated[
+    list[str] | None,
+    typer.Option("--fail-under", metavar="METRIC=LIMIT", help="End with exit code 3 if worse: quality_score=80."),
+]
 _Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting: train.epochs=20.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 _DryRun = Annotated[
@@ -96,12 +100,14 @@ def _stage_command(stage: str, text: str, example: str) -> None:
         name: _Name = None,
         config: _File = None,
         settings: _Set = None,
+        fail_under: _FailUnder = None,
         dry_run: _DryRun = False,
         quiet: _Quiet = False,
         verbose: _Verbose = False,
     ) -> None:
         arguments = _arguments(source, rows, target, holdout, name)
-        _run_line(stage, arguments, config, settings or [], quiet, verbose, dry_run)
+        limits = [f"evaluate.fail_under.{limit}" for limit in fail_under or []]
+        _run_line(stage, arguments, config, [*(settings or []), *limits], quiet, verbose, dry_run)
 
     help_ = text + _EXAMPLE.format(stage, example).rstrip()
     app.command(stage, help=help_, short_help=text.partition(":")[0])(command)

@@ -92,8 +92,8 @@ def evaluate(run: Run) -> str:
 
 
 def report(run: Run) -> str:
-    """report.html: one page that opens offline."""
-    return report_run(run.folder, run.config, run.source.name)
+    """report.html: one page that opens offline; report.md: the same in short."""
+    return report_run(run.folder, run.config, run.source.name, run.progress)
 
 
 # fmt: off
@@ -117,7 +117,8 @@ LINE: tuple[Stage[Run], ...] = (
           ("model", "protected"), ("synthetic",)),
     Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(),
           ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
-    Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"), ("report.html",)),
+    Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"),
+          ("report.html", "report.md")),
 )
 # fmt: on
 STAGES = tuple(stage.name for stage in LINE)

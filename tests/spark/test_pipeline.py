@@ -101,6 +101,7 @@ def test_nothing_private_is_left(finished: Finished) -> None:
         "synthetic",
         "evaluation.json",
         "report.html",
+        "report.md",
     }
 
 
@@ -180,6 +181,7 @@ def copy(finished: Finished, tmp_path: Path) -> Path:
         "codec.json",
         "evaluation.json",
         "report.html",
+        "report.md",
     ],
 )
 def test_one_changed_byte_is_named(copy: Path, name: str) -> None:

@@ -135,6 +135,11 @@ def test_options_win_over_the_file_and_set_over_options(pipeline: FakePipeline, 
     assert (config.evaluate.target, config.holdout.source) == ("y", "h.csv")
 
 
+def test_limits_of_metrics(pipeline: FakePipeline) -> None:
+    assert execute(["run", "a.csv", "--fail-under", "quality_score=80", "--fail-under", "detection=0.6", "--quiet"]) == 0
+    assert pipeline.config.evaluate.fail_under == {"quality_score": 80.0, "detection": 0.6}
+
+
 FAILURES = [
     *[(e, 2) for e in (errors.UserError, errors.ConfigError, errors.PolicyError, errors.KeyReferenceError)],
     *[(e, 2) for e in (errors.TableError,)],

@@ -195,7 +195,7 @@ class GenerateConfig(Section):
     )
     temperature: Share = Field(1.0, gt=0.0, le=10.0, description="Below 1: likelier values; above 1: bolder ones.")
     top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")
-    guidance: Share = Field(0.35, ge=0.0, le=5.0, description="How much closer texts follow their row than was learned.")
+    guidance: Share = Field(0.5, ge=0.0, le=5.0, description="How much closer texts follow their row than was learned.")
     partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
     replace_copies: bool | Literal["auto"] = Field(
         "auto", description="Redraw texts of 8 words or more that are a training row's; true: also rows that equal one."

@@ -1,9 +1,11 @@
-"""Tables as text: aligned for a terminal, and for a spreadsheet."""
+"""Tables as text: aligned for a terminal, for a spreadsheet, and in Markdown."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
+import re
 from collections.abc import Sequence
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
@@ -22,3 +24,15 @@ def csv_text(rows: Sequence[Sequence[str | int | float]]) -> str:
     for row in rows:
         writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell for cell in row])
     return out.getvalue()
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the head first; its cells are shown as they are."""
+    lines = [f"| {' | '.join(map(markdown_text, row))} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def markdown_text(text: str) -> str:
+    """`text` so that Markdown shows it and does nothing else: no markup, link, tag or new cell."""
+    plain = re.sub(r"([\\`*_\[\]|#~:@])", r"\\\1", " ".join(text.split()))
+    return html.escape(plain, quote=False).replace("www.", "www\\.")

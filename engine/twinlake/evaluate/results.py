@@ -15,7 +15,7 @@ from twinlake.profile.types import Profile
 from twinlake.tables.parts import file_hash, read_manifest, verify_folder
 from twinlake.tables.run_folder import MARKER, RunFolder
 
-TEXTS = ("profile.json", "labels.json", "labels.sql", "plan.yaml", "codec.json", "evaluation.json", "report.html")
+TEXTS = ("profile.json", "labels.json", "labels.sql", "plan.yaml", "codec.json", "evaluation.json", "report.html", "report.md")
 FOLDERS = ("protected", "model", "synthetic")
 
 

@@ -1,11 +1,11 @@
-"""The evaluate and report stages of a run: artifacts in, evaluation.json and report.html out."""
+"""The evaluate and report stages of a run: artifacts in; evaluation.json, report.html and report.md out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import Config
 from twinlake.core.errors import ConfigError, DataError, in_quotes, nearest
@@ -13,6 +13,8 @@ from twinlake.core.progress import Progress
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.report import write_report
+from twinlake.evaluate.summary import markdown_summary
+from twinlake.evaluate.tracking import log_to_mlflow
 from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import sum_counts
@@ -89,8 +91,8 @@ def kind_of(column: ColumnCodec) -> str:
     return {"category": "category", "constant": "constant", "number": "category"}.get(column.method, "text")
 
 
-def report_run(folder: RunFolder, config: Config, name: str) -> str:
-    """Writes report.html from the evaluation and the token counts."""
+def report_run(folder: RunFolder, config: Config, name: str, progress: Progress) -> str:
+    """Writes report.html and report.md from the evaluation and the token counts; notes them in MLflow where it is in use."""
     evaluation = Evaluation.from_json((folder / "evaluation.json").read_text(encoding="utf-8"))
     codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
     files = [
@@ -99,7 +101,7 @@ def report_run(folder: RunFolder, config: Config, name: str) -> str:
     model = json.loads((folder.model / "model.json").read_text())
     state = folder.state()
     plan = Plan.from_yaml((folder / "plan.yaml").read_text(encoding="utf-8"), "plan.yaml")
-    facts = {
+    facts: dict[str, Any] = {
         "name": config.run.name or f"{name}-twin",
         "run": {
             "source": name,
@@ -125,4 +127,7 @@ def report_run(folder: RunFolder, config: Config, name: str) -> str:
         facts,
         config.privacy.min_people,
     )
+    write_text(folder / "report.md", markdown_summary(evaluation, facts["name"]))
+    if run_id := log_to_mlflow(folder.root, evaluation, facts["name"], config.run.seed):
+        progress.say(f"noted in MLflow run {run_id}")
     return str(folder / "report.html")

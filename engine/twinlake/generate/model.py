@@ -60,7 +60,7 @@ class Model:
         real: DataFrame | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
-        guidance: float = 0.35,
+        guidance: float = 0.5,
         min_people: int = 10,
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.

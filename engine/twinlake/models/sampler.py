@@ -55,7 +55,7 @@ class Style:
 
     temperature: float = 1.0
     top_p: float = 1.0
-    guidance: float = 0.35
+    guidance: float = 0.5
 
     @property
     def plain(self) -> bool:

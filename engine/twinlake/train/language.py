@@ -69,14 +69,15 @@ class LanguageLearner:
 
     def inputs(self, rows: int, order: int, draws: np.random.Generator, place: Place) -> Callable[[Tokens], Iterator[Inputs]]:
         """Half of the rows tell their columns in the order of the table, half in a random one. Where closed cells are given,
-        one in ten is forgotten, and in one row in ten all are: a row of which less or nothing is known can be told too."""
+        all are forgotten in one row in ten, and of several one in ten: a row of which less is known can be told too."""
         layout, settings = self.network.layout, self.network.settings
         columns = len(layout.columns)
         keys = draws.random((rows, columns))
         keys[draws.random(rows) < 0.5] = np.arange(columns) / max(1, columns)
         seen = np.ones((rows, 0), np.bool_)
         if layout.given:
-            seen = (draws.random((rows, layout.closed)) >= FORGOTTEN) & (draws.random((rows, 1)) >= UNTOLD)
+            forgotten = FORGOTTEN if sum(map(bool, layout.slots)) > 1 else 0.0
+            seen = (draws.random((rows, layout.closed)) >= forgotten) & (draws.random((rows, 1)) >= UNTOLD)
         dropout = draws.random((rows, settings.embedding_dim + settings.width), dtype=np.float32)
         own, known, kept = place.mine(keys), place.mine(seen), place.mine(dropout)
         return lambda tokens: self._parts(tokens, own, known, kept, place)
