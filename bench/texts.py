@@ -19,6 +19,7 @@ import argparse
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,9 @@ from sklearn.pipeline import make_pipeline
 LABELS = 20
 
 
-def twin_of(train: pd.DataFrame, family: str, rows: int, minutes: float | None) -> pd.DataFrame:
+def twin_of(
+    train: pd.DataFrame, family: str, rows: int, minutes: float | None, conditions: dict[str, Any] | None = None
+) -> pd.DataFrame:
     """A twin by the defaults of `family`."""
     from twinlake import pipeline
     from twinlake.core.config import load_config
@@ -46,7 +49,7 @@ def twin_of(train: pd.DataFrame, family: str, rows: int, minutes: float | None) 
             "holdout": {"fraction": 0.0},
             "model": {"family": family},
             "train": {"max_minutes": minutes},
-            "generate": {"rows": rows},
+            "generate": {"rows": rows, "conditions": conditions or {}},
         }
         with opened() as progress:
             pipeline.run(load_config(base=config), progress=progress, last="generate")
@@ -74,6 +77,12 @@ def told_apart(a: pd.Series, b: pd.Series) -> float:
     sides = np.repeat([0, 1], count)
     learner = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2), LogisticRegression(max_iter=1_000))
     return float(roc_auc_score(sides, cross_val_predict(learner, texts, sides, cv=5, method="decision_function")))
+
+
+def labeller(texts: pd.Series, labels: pd.Series) -> Any:
+    """A classifier that tells the label of a text."""
+    learner = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=2_000, C=10))
+    return learner.fit(texts, labels.astype(str))
 
 
 def plain(texts: pd.Series) -> pd.Series:
@@ -114,8 +123,7 @@ def main() -> None:
         ),
     )
     print(f"told apart from holdout: twin AUC {told_apart(made, held):.3f}, train rows {told_apart(real, held):.3f}")
-    learner = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=2_000, C=10))
-    learner.fit(real, train[given.label].astype(str))
+    learner = labeller(real, train[given.label])
     common = train[given.label].astype(str).value_counts().index[:LABELS]
     for name, rows in (("twin", twin), ("holdout", holdout)):
         some = rows[rows[given.label].astype(str).isin(common)]
