@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from twinlake.core.text_tables import markdown, markdown_text
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Result
+from twinlake.evaluate.report_brief import brief
 from twinlake.evaluate.summary import markdown_summary
 from twinlake.evaluate.tracking import log_to_mlflow
 
@@ -62,6 +63,21 @@ def test_the_summary_says_what_was_found() -> None:
     assert "<td>Column pairs</td>" in page and "<td>0.200</td>" in page and "<td>0.100</td>" in page
     assert "a|&lt;b&gt; × b" in page and "<b>" not in page
     assert "there is no holdout" in page
+
+
+def test_the_brief_tells_the_worst_of_each_question() -> None:
+    """Copies fewer than by chance are good, a lift of 1.2 with its interval above 1 is poor: the poor one is told."""
+    about = {n: {"title": n, "group": "privacy", "better": "lower"} for n in ("exact_copies", "nearest_in_train_lift")}
+    results = {
+        "exact_copies": Result(0.0, (0.0, 0.01), 0.02),
+        "nearest_in_train_lift": Result(1.2, (1.1, 1.3), 1.0),
+        "auc_gap": Result(0.9),
+    }
+    lines = brief(Evaluation(None, "", results, {"metrics": about}))
+    assert [(line["question"], line["tone"], line["basis"]) for line in lines] == [
+        ("Does it give real rows away?", "poor", "nearest_in_train_lift")
+    ]
+    assert "more often than chance" in lines[0]["text"]
 
 
 def test_names_of_runs_are_no_markup() -> None:

@@ -20,6 +20,7 @@ from twinlake.evaluate.bars import column_bars
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Result
 from twinlake.evaluate.plots import Plotter
+from twinlake.evaluate.report_brief import brief
 from twinlake.evaluate.verdicts import verdict
 from twinlake.profile.counts import TokenCounts
 
@@ -83,6 +84,7 @@ def render_report(
         score=evaluation.score,
         grade=evaluation.grade,
         headline=headline(evaluation),
+        brief=brief(evaluation),
         rows=evaluation.facts.get("rows", {}),
         k=k,
         quality=evaluation.results.get("quality_score", Result(None, reason="not measured")),
@@ -193,7 +195,8 @@ def columns(
     for c in order:
         bars = column_bars(real, twin, c, k)
         tv = each.get(real.columns[c])
-        out.append({"name": bars.column, "svg": plots.bars(bars), "note": bars.note, "tv": None if tv is None else f"{tv:.3f}"})
+        tv_text = None if tv is None else f"{tv:.3f}"
+        out.append({"name": bars.column, "at": c, "svg": plots.bars(bars), "note": bars.note, "tv": tv_text})
     return out
 
 
