@@ -1,7 +1,7 @@
 """Texts of a twin beside real ones: do they look alike, do they fit their label, are they new?
 
     python bench/texts.py train.csv --text text --label category --holdout test.csv
-    python bench/texts.py womens_clothing_reviews.csv.gz --text "Review Text" --label "Rating"
+    python bench/texts.py womens_clothing_reviews.csv.gz --text review_text --label rating
 
 The twin is made by `twinlake run` with defaults (the tabular family draws the row, the language family writes the text), or by
 `--family language`. Each figure stands beside that of real holdout rows against the train rows:
