@@ -10,8 +10,8 @@ import pytest
 from twinlake.core.seeds import generator
 from twinlake.sweep.page import write_page
 from twinlake.sweep.ranking import front
+from twinlake.sweep.record import Trial
 from twinlake.sweep.space import Dimension, Objective
-from twinlake.sweep.trials import Trial
 
 pytestmark = pytest.mark.browser
 LONG = "generate.conditions." + "w" * 60

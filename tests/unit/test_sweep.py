@@ -17,8 +17,9 @@ from twinlake.core.config import dump_config, load_config, parse_config
 from twinlake.core.errors import CommitError, ConfigError, DataError, GivenUp
 from twinlake.sweep.page import parallel, summary_text, trials_csv, write_page
 from twinlake.sweep.ranking import front, ranked
+from twinlake.sweep.record import Trial
 from twinlake.sweep.space import Dimension, Objective, Settings, read_objectives, read_space, suggest
-from twinlake.sweep.trials import Trial, loss_limits, read_trials, run_trial, take_over, tidy, trial_folder, write_trial
+from twinlake.sweep.trials import loss_limits, read_trials, run_trial, take_over, tidy, trial_folder, write_trial
 from twinlake.tables.run_folder import RunFolder
 
 SCORE, GAP = Objective("quality_score", False), Objective("auc_gap", True)

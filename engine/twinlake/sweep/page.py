@@ -15,8 +15,8 @@ from twinlake.core.errors import escaped
 from twinlake.core.text_tables import aligned, csv_text
 from twinlake.evaluate.plots import CARD, INK, SOFT, TWIN, Plotter
 from twinlake.sweep.ranking import ranked
+from twinlake.sweep.record import Trial
 from twinlake.sweep.space import Dimension, Objective, told
-from twinlake.sweep.trials import Trial
 from twinlake.tables.parts import write_text
 
 SHOWN = 30  # trials in the text table

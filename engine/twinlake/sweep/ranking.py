@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twinlake.sweep.record import Trial
 from twinlake.sweep.space import Objective
-from twinlake.sweep.trials import Trial
 
 
 def front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:

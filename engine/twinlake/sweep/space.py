@@ -18,16 +18,15 @@ from twinlake.core.seeds import derive
 from twinlake.core.sweep_config import ParameterConfig, SweepConfig
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.metrics import METRICS
+from twinlake.sweep.record import Settings, Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-    from twinlake.sweep.trials import Trial
 
 WHERE = "sweep.parameters"
 FIXED = ("output", "sweep", "run.name", "run.dir", "run.resume", "run.keep_private", "train.loss_limits")
 GUIDED = 20  # times that the estimator is asked for settings that are new, before they are drawn evenly
-Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ from twinlake.core.errors import ConfigError, DataError, escaped
 from twinlake.core.progress import Progress, Silent
 from twinlake.sweep.page import summary_text, trials_csv, write_page
 from twinlake.sweep.ranking import front
+from twinlake.sweep.record import Settings, Trial
 from twinlake.sweep.space import (
     Dimension,
     Objective,
-    Settings,
     changed,
     check_optuna,
     read_objectives,
@@ -42,7 +42,6 @@ from twinlake.sweep.space import (
     variants,
 )
 from twinlake.sweep.trials import (
-    Trial,
     read_trials,
     run_trial,
     tidy,

@@ -12,14 +12,15 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from twinlake.core.config import Config
 from twinlake.core.errors import DataError, GivenUp, UserError, escaped
 from twinlake.evaluate.evaluate import Evaluation
-from twinlake.sweep.space import Objective, Settings, changed
+from twinlake.sweep.record import Losses, Settings, Trial
+from twinlake.sweep.space import Objective, changed
 from twinlake.tables.parts import write_text
 from twinlake.tables.run_folder import MARKER, RunFolder
 
@@ -30,28 +31,6 @@ SHARES = (0.25, 0.5, 0.75)
 ENOUGH = 4  # earlier trainings that a median is taken of
 
 Run = Callable[[Config, str], object]
-Losses = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What is left of a trial. `values`: objective -> value, empty unless it finished; `given_up`: share of the training and
-    loss, when it was; `reason`: why it failed. `losses`: best validation loss after shares of the training, in nats a row of
-    the encoding `codec`."""
-
-    number: int
-    settings: Settings
-    seconds: float
-    values: dict[str, float] = field(default_factory=dict)
-    given_up: tuple[float, float] | None = None
-    reason: str | None = None
-    losses: Losses = ()
-    codec: str = ""
-
-    @property
-    def state(self) -> str:
-        """How it ended."""
-        return "finished" if self.values else "given up" if self.given_up else "failed"
 
 
 def trial_folder(root: Path, number: int) -> RunFolder:
