@@ -94,6 +94,7 @@ def render_report(
         heats=heats(evaluation, plots),
         densities=densities(evaluation, plots),
         worst=worst(evaluation),
+        giveaways=giveaways(evaluation),
         downstream=report_use.downstream(evaluation, plots),
         fairness=report_use.fairness(evaluation, plots),
         sheets=sheets(evaluation, told),
@@ -265,6 +266,22 @@ def worst(evaluation: Evaluation) -> list[dict[str, Any]]:
         ]
         out.append({"title": "Pairs: association", "head": ["Pairs", "Real", "Twin"], "rows": rows})
     return out
+
+
+def giveaways(evaluation: Evaluation) -> dict[str, Any] | None:
+    """The columns and pairs by which a classifier tells the twin from real rows, as a table; None where there are none."""
+    result = evaluation.results.get("detection")
+    found = [one for of in ("columns", "pairs") for one in result.detail.get(of, [])] if result is not None else []
+    rows = [
+        [
+            " × ".join(escaped(c) for c in one["columns"]),
+            number("", one["loss"]),
+            " to ".join(number("", x) for x in one["interval"]),
+        ]
+        for one in found
+    ]
+    head = ["Column, or pair", "Loss of AUC when shuffled", "95% interval"]
+    return {"title": "What gives the twin away", "head": head, "rows": rows} if rows else None
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,29 @@
+"""What the report says of single metrics: hostile names are inert, and what is empty is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twinlake.evaluate.evaluate import Evaluation
+from twinlake.evaluate.evidence import Result
+from twinlake.evaluate.metrics import METRICS
+from twinlake.evaluate.report import render_report
+
+HOSTILE = "<b>pay`x</b>"
+
+
+def page(**details: Any) -> str:
+    results = {name: Result(0.8, None, 0.5, None, detail) for name, detail in details.items()}
+    about = {n: {"title": METRICS[n].title, "group": METRICS[n].group, "better": METRICS[n].better} for n in details}
+    return render_report(Evaluation(None, "none", {"quality_score": Result(None), **results}, {"metrics": about}))
+
+
+def test_what_gives_the_twin_away_is_a_table() -> None:
+    one = {"columns": [HOSTILE], "loss": 0.25, "interval": [0.2, 0.3]}
+    pair = {"columns": ["age", HOSTILE], "loss": 0.125, "interval": [0.1, 0.15]}
+    shown = page(detection={"columns": [one], "pairs": [pair]})
+    assert "What gives the twin away" in shown and HOSTILE not in shown
+    assert "<td>age × &lt;b&gt;pay`x&lt;/b&gt;</td>" in shown
+    assert ">0.250</td>" in shown and ">0.100 to 0.150</td>" in shown
+    assert "What gives the twin away" not in page(detection={"columns": [], "pairs": []})
+    assert "What gives the twin away" not in page(auc_gap={})
