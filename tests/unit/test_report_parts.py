@@ -27,3 +27,14 @@ def test_what_gives_the_twin_away_is_a_table() -> None:
     assert ">0.250</td>" in shown and ">0.100 to 0.150</td>" in shown
     assert "What gives the twin away" not in page(detection={"columns": [], "pairs": []})
     assert "What gives the twin away" not in page(auc_gap={})
+
+
+def test_checks_are_a_short_list_and_failing_ones_are_named() -> None:
+    sound = [{"check": "range", "of": f"c{i}", "passed": True, "rows": 0} for i in range(300)]
+    failing = [{"check": "range", "of": HOSTILE, "passed": False, "rows": 1_200}]
+    failing += [{"check": "null", "of": f"n{i}", "passed": False, "rows": i + 1} for i in range(7)]
+    shown = page(validity={"n": 5_000, "checks": [*sound, *failing]})
+    assert "300 of 301" in shown and "↳ &lt;b&gt;pay`x&lt;/b&gt;" in shown and ">1,200</td>" in shown
+    assert "↳ n6" in shown and "↳ n1<" not in shown and "↳ 2 more" in shown and "c299" not in shown
+    assert "8 of 308 checks fail, the worst for 1,200 rows." in shown
+    assert "Every row passes every check." in page(validity={"checks": sound})

@@ -12,6 +12,9 @@ from twinlake.profile.counts import TokenCounts
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from twinlake.generate.rules import Rule
+    from twinlake.models.codec import Codec
+
 T = TypeVar("T")
 Group = Literal["fidelity", "correlation", "structure", "utility", "fairness", "privacy"]
 NUMERIC_KINDS = ("number", "datetime")
@@ -63,6 +66,18 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Promised:
+    """What every row of a twin keeps. `real` and `twin`: the tables as rules are asked of them, nested columns whole and their
+    leaves beside them; `mistyped`: columns that one of them lacks or has in another type."""
+
+    codec: Codec
+    real: DataFrame
+    twin: DataFrame
+    rules: tuple[Rule, ...] = ()
+    mistyped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The tables, their token counts, and what is known of the columns.
 
@@ -87,6 +102,7 @@ class Evidence:
     positive: str | None = None
     seed: int = 7
     k: int = 10
+    promised: Promised | None = None
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[Evidence], T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from twinlake.core.errors import TableError, in_quotes
 from twinlake.core.seeds import derive
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.stage import check_columns, kind_of
+from twinlake.evaluate.frames import mistyped
+from twinlake.evaluate.stage import check_columns, kind_of, promised_of
 from twinlake.models.encode import encode_folder, fit_codec
 from twinlake.models.nested import flat_frame
 from twinlake.profile.counts import TokenCounts
@@ -86,6 +88,7 @@ def evaluate_frames(
             positive=positive,
             seed=seed,
             k=people,
+            promised=replace(promised_of(codec, real, twin), mistyped=mistyped(real.schema, synthetic.schema)),
         )
         return evaluate_tables(evidence)
     finally:

@@ -77,6 +77,12 @@ def at_most(frame: DataFrame, rows: int, total: int, seed: int) -> DataFrame:
     return frame if total <= rows else sampled(frame, rows / total, seed)
 
 
+def mistyped(real: t.StructType, twin: t.StructType) -> tuple[str, ...]:
+    """The columns that one of the tables lacks, or that have another type in the twin."""
+    known, found = ({f.name: f.dataType.simpleString() for f in s.fields} for s in (real, twin))
+    return tuple(name for name in {**known, **found} if known.get(name) != found.get(name))
+
+
 def row_counts(evidence: Evidence) -> dict[int, int]:
     """How many rows each side has, from the token counts where they are known."""
 

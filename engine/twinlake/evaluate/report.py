@@ -34,7 +34,7 @@ GROUPS = {
     "fairness": ("Fairness", "Do models treat groups of people alike, and does learning from the twin change that?"),
     "privacy": ("Privacy", "Does the twin come closer to the rows trained on than to rows never seen?"),
 }
-PERCENT = {"exact_copies", "closer_to_train", "demographic_parity_gap", "equalized_odds_gap"}
+PERCENT = {"validity", "exact_copies", "closer_to_train", "demographic_parity_gap", "equalized_odds_gap"}
 BESIDE = {"fairness": ("Trained on the twin", "Trained on real rows")}
 
 
@@ -95,6 +95,7 @@ def render_report(
         densities=densities(evaluation, plots),
         worst=worst(evaluation),
         giveaways=giveaways(evaluation),
+        checks=checks(evaluation),
         downstream=report_use.downstream(evaluation, plots),
         fairness=report_use.fairness(evaluation, plots),
         sheets=sheets(evaluation, told),
@@ -266,6 +267,31 @@ def worst(evaluation: Evaluation) -> list[dict[str, Any]]:
         ]
         out.append({"title": "Pairs: association", "head": ["Pairs", "Real", "Twin"], "rows": rows})
     return out
+
+
+CHECKS = {
+    "type": "Names and types",
+    "range": "Numbers and dates within the published bounds",
+    "category": "Known categories",
+    "null": "Missing only where train rows miss values",
+    "key": "Unique keys",
+    "rule": "Rules of the run",
+}
+FAILED = 5
+
+
+def checks(evaluation: Evaluation) -> dict[str, Any] | None:
+    """What every row should keep, a line for each kind of check, and below it the worst of those that fail."""
+    result = evaluation.results.get("validity")
+    found = result.detail.get("checks", []) if result is not None else []
+    rows = []
+    for kind, title in CHECKS.items():
+        own = [c for c in found if c["check"] == kind]
+        failed = sorted((c for c in own if not c["passed"]), key=lambda c: -c["rows"])
+        rows += [[title, f"{len(own) - len(failed)} of {len(own)}", "–" if not failed else ""]] if own else []
+        rows += [[f"↳ {escaped(c['of'])}", "fails", f"{c['rows']:,}"] for c in failed[:FAILED]]
+        rows += [[f"↳ {len(failed) - FAILED} more", "fail", ""]] if len(failed) > FAILED else []
+    return {"title": "Checks of every row", "head": ["Check", "Passed", "Rows that fail"], "rows": rows} if rows else None
 
 
 def giveaways(evaluation: Evaluation) -> dict[str, Any] | None:

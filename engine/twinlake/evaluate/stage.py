@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import Config
 from twinlake.core.errors import ConfigError, DataError, in_quotes, nearest
 from twinlake.core.progress import Progress
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
-from twinlake.evaluate.evidence import Evidence
+from twinlake.evaluate.evidence import Evidence, Promised
+from twinlake.evaluate.frames import mistyped
 from twinlake.evaluate.report import write_report
 from twinlake.evaluate.summary import markdown_summary
 from twinlake.evaluate.tracking import log_to_mlflow
+from twinlake.generate.rules import Rule, read_rules
 from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import sum_counts
-from twinlake.models.nested import flat_frame, has_column
+from twinlake.models.nested import flat_frame, has_column, with_leaves
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, write_text
 from twinlake.tables.run_folder import RunFolder
@@ -60,15 +61,16 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
     names = [folder.synthetic / f["file"] for f in manifest["files"]]
     holdout = TokenCounts.load(folder.private / "holdout.npz")
     has_holdout = holdout.rows > 0
+    real, twin = (spark.read.parquet(*part_files(f)) for f in (folder.protected, folder.synthetic))
     first = sum_counts([n for n in names if n.name.endswith("-first.npz")], codec)
     return Evidence(
-        _frame(spark, folder.protected, codec),
-        _frame(spark, folder.synthetic, codec),
+        flat_frame(real, codec.names, codec.leaves),
+        flat_frame(twin, codec.names, codec.leaves),
         tuple(c.name for c in codec.columns if c.coarse),
         {c.name: kind_of(c) for c in codec.columns},
         TokenCounts.load(folder.private / "pairs.npz").measured(),
         sum_counts([n for n in names if not n.name.endswith("-first.npz")], codec),
-        _frame(spark, folder.holdout, codec) if has_holdout else None,
+        flat_frame(spark.read.parquet(*part_files(folder.holdout)), codec.names, codec.leaves) if has_holdout else None,
         holdout if has_holdout else None,
         first if has_holdout and first.rows else None,
         target=config.evaluate.target,
@@ -76,12 +78,14 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         positive=config.evaluate.positive,
         seed=config.run.seed,
         k=config.privacy.min_people,
+        promised=promised_of(codec, real, twin, read_rules(config.generate.rules)),
     )
 
 
-def _frame(spark: SparkSession, folder: Path, codec: Codec) -> DataFrame:
-    """The rows of a folder as metrics look at them: nested columns as their leaves."""
-    return flat_frame(spark.read.parquet(*part_files(folder)), codec.names, codec.leaves)
+def promised_of(codec: Codec, real: DataFrame, twin: DataFrame, rules: tuple[Rule, ...] = ()) -> Promised:
+    """What the rows of `twin`, a table like `real`, should keep."""
+    told = [with_leaves(df, codec.names, codec.leaves) for df in (real, twin)]
+    return Promised(codec, told[0], told[1], rules, mistyped(real.schema, twin.schema))
 
 
 def kind_of(column: ColumnCodec) -> str:

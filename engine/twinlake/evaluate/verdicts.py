@@ -122,6 +122,15 @@ def _lift(result: Result) -> Verdict:
     return Verdict(tone, "The nearest real row is a train row more often than chance says.")
 
 
+def _validity(result: Result) -> Verdict:
+    failed = [c for c in result.detail.get("checks", []) if not c["passed"]]
+    if not failed:
+        return Verdict("good", "Every row passes every check.")
+    rows, n = max(c["rows"] for c in failed), result.detail.get("n") or 1
+    told = f"{len(failed)} of {len(result.detail['checks'])} checks fail, the worst for {rows:,} rows."
+    return Verdict("fair" if rows <= 0.01 * n else "poor", told)
+
+
 def _skill(result: Result) -> Verdict:
     share = (result.value or 0.0) / (result.reference or 1.0)
     if share >= 0.95:
@@ -132,6 +141,7 @@ def _skill(result: Result) -> Verdict:
 
 
 _SPECIAL = {
+    "validity": _validity,
     "strict_score": _skill,
     "column_skill": _skill,
     "pair_skill": _skill,

@@ -12,8 +12,10 @@ from twinlake.evaluate.metrics.score import SCORE
 from twinlake.evaluate.metrics.skill import SKILL
 from twinlake.evaluate.metrics.times import TIMES
 from twinlake.evaluate.metrics.utility import UTILITY
+from twinlake.evaluate.metrics.validity import VALIDITY
 
 METRICS: dict[str, Metric] = {
+    **VALIDITY,  # validity
     **FIDELITY,  # univariate_tv, bivariate_tv
     **SKILL,  # strict_score, column_skill, pair_skill, triple_skill
     **TIMES,  # time_shape
