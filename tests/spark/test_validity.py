@@ -40,7 +40,9 @@ def failed(found: Any) -> dict[tuple[str, str], int]:
 
 @pytest.fixture
 def only_validity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("twinlake.evaluate.evaluate"), "METRICS", {name: METRICS[name] for name in ("validity",)})
+    monkeypatch.setattr(
+        import_module("twinlake.evaluate.evaluate"), "METRICS", {name: METRICS[name] for name in ("validity", "text_copies")}
+    )
 
 
 def test_planted_violations_are_counted(spark: Any, only_validity: None) -> None:
@@ -70,6 +72,7 @@ def test_planted_violations_are_counted(spark: Any, only_validity: None) -> None
     kinds = [c["check"] for c in found.detail["checks"]]
     assert {kind: kinds.count(kind) for kind in kinds} == {"type": 7, "range": 3, "category": 1, "null": 6, "key": 1}
     assert found.value == pytest.approx(1 - len(expected) / 18, abs=1e-12) and found.detail["n"] == 320
+    assert results["text_copies"].value == 1.0  # the notes of the train rows, in other letters
 
 
 def test_rules_of_the_run_are_asked_of_all_rows(spark: Any) -> None:

@@ -84,7 +84,8 @@ class Evidence:
     `real` are the protected train rows, `holdout` rows that the model never saw, under the same plan. `columns` are the
     modelled ones and `kinds` their kinds. `synthetic_at_holdout` may bring the twin subsampled by row id to the
     holdout's count; otherwise it is sampled by a hash of the row and its occurrence number. `target`, `protected` and
-    `positive` (the favoured class of the target, as text) are what utility and fairness are measured of.
+    `positive` (the favoured class of the target, as text) are what utility and fairness are measured of. `texts`: the columns
+    of free text that a model writes.
     """
 
     real: DataFrame
@@ -103,6 +104,7 @@ class Evidence:
     seed: int = 7
     k: int = 10
     promised: Promised | None = None
+    texts: tuple[str, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[Evidence], T]) -> T:

@@ -17,6 +17,7 @@ from twinlake.evaluate.frames import mistyped
 from twinlake.evaluate.stage import check_columns, kind_of, promised_of
 from twinlake.models.encode import encode_folder, fit_codec
 from twinlake.models.nested import flat_frame
+from twinlake.models.transcribe import free_texts
 from twinlake.profile.counts import TokenCounts
 from twinlake.profile.profile import profile_table
 from twinlake.profile.statistics import Column
@@ -51,7 +52,7 @@ def evaluate_frames(
         tables["holdout"] = _like(holdout, real, "holdout")
     rows = real.count()
     profile = profile_table(real, None, people, rows)
-    how = {"key": "key", "text": "format", "opaque": "null"}
+    how = {"key": "key", "text": "text", "opaque": "null"}
     columns = tuple(
         Column(c.name, c.type, c.nullable, {"synthesis": "model" if has_leaves(c.type) else how.get(c.kind, "model")})
         for c in profile.columns
@@ -89,6 +90,7 @@ def evaluate_frames(
             seed=seed,
             k=people,
             promised=replace(promised_of(codec, real, twin), mistyped=mistyped(real.schema, synthetic.schema)),
+            texts=tuple(codec.names[i] for i in free_texts(codec)),
         )
         return evaluate_tables(evidence)
     finally:

@@ -6,6 +6,7 @@ collected; every function returns a lazy DataFrame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -95,15 +96,15 @@ def row_counts(evidence: Evidence) -> dict[int, int]:
     return evidence.once("rows", count)
 
 
-def all_sides(evidence: Evidence) -> DataFrame:
-    """Every table as one frame of (side, n0.., s0..); each partition holds rows of one side."""
+def all_sides(evidence: Evidence, view: Callable[[DataFrame, Evidence], DataFrame] = typed) -> DataFrame:
+    """Every table as one frame of its side and the columns of `view`; each partition holds rows of one side."""
     rows = row_counts(evidence)
-    twin = typed(evidence.synthetic, evidence)
-    sides = [(TRAIN, typed(evidence.real, evidence)), (TWIN, twin)]
+    twin = view(evidence.synthetic, evidence)
+    sides = [(TRAIN, view(evidence.real, evidence)), (TWIN, twin)]
     if evidence.holdout is not None:
-        sides.append((HOLDOUT, typed(evidence.holdout, evidence)))
+        sides.append((HOLDOUT, view(evidence.holdout, evidence)))
         if evidence.synthetic_at_holdout is not None:
-            sides.append((TWIN_AT, typed(evidence.synthetic_at_holdout, evidence)))
+            sides.append((TWIN_AT, view(evidence.synthetic_at_holdout, evidence)))
         elif 0 < rows[HOLDOUT] < rows[TWIN]:
             sides.append((TWIN_AT, sampled(twin, rows[HOLDOUT] / rows[TWIN], evidence.seed)))
         else:

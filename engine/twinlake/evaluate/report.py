@@ -34,7 +34,7 @@ GROUPS = {
     "fairness": ("Fairness", "Do models treat groups of people alike, and does learning from the twin change that?"),
     "privacy": ("Privacy", "Does the twin come closer to the rows trained on than to rows never seen?"),
 }
-PERCENT = {"validity", "exact_copies", "closer_to_train", "demographic_parity_gap", "equalized_odds_gap"}
+PERCENT = {"validity", "exact_copies", "text_copies", "closer_to_train", "demographic_parity_gap", "equalized_odds_gap"}
 BESIDE = {"fairness": ("Trained on the twin", "Trained on real rows")}
 
 

@@ -20,6 +20,7 @@ from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import sum_counts
 from twinlake.models.nested import flat_frame, has_column, with_leaves
+from twinlake.models.transcribe import free_texts
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, write_text
 from twinlake.tables.run_folder import RunFolder
@@ -79,6 +80,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         seed=config.run.seed,
         k=config.privacy.min_people,
         promised=promised_of(codec, real, twin, read_rules(config.generate.rules)),
+        texts=tuple(codec.names[i] for i in free_texts(codec)),
     )
 
 

@@ -95,6 +95,17 @@ def _copies(result: Result) -> Verdict:
     return Verdict("poor", "More copies than unseen real rows show by coincidence: the model may repeat its train rows.")
 
 
+def _text_copies(result: Result) -> Verdict:
+    value, high = result.value or 0.0, result.detail.get("reference_interval", [0.0, 0.0])[1]
+    if value == 0:
+        return Verdict("good", "No longer text is one that only a few train rows have.")
+    if result.reference is None:
+        return Verdict("fair", "Without a holdout, coincidence can't be ruled out.")
+    if (result.interval or (value, value))[0] <= high:
+        return Verdict("good", "No more longer texts of train rows than unseen real rows share by coincidence.")
+    return Verdict("poor", "More longer texts of train rows than unseen real rows share: the model may repeat them.")
+
+
 def _closest(result: Result) -> Verdict:
     value, reference = result.value or 0.0, result.reference
     if reference is None:
@@ -154,6 +165,7 @@ _SPECIAL = {
     "equalized_odds_gap": _fairness,
     "detection": _detection,
     "exact_copies": _copies,
+    "text_copies": _text_copies,
     "closest_record": _closest,
     "closer_to_train": _closer,
     "nearest_in_train_lift": _lift,

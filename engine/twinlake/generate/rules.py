@@ -102,7 +102,7 @@ def broken(rows: DataFrame, rules: Sequence[Rule], train: DataFrame | None, peop
             rows = rows.join(known.select(mark), _content(rule.columns) == F.col(mark), "left")
             hit = F.col(mark).isNull() if rule.kind == "combination" else F.col(mark).isNotNull()
         elif rule.kind == "text" and train is not None:
-            words = _words(rule.columns[0])
+            words = long_text(rule.columns[0])
             held = train.where(words.isNotNull()).groupBy(F.xxhash64(words).alias(mark)).count()
             rows = rows.join(held.where(F.col("count") < people).select(mark), F.xxhash64(words) == F.col(mark), "left")
             hit = F.col(mark).isNotNull() & words.isNotNull()
@@ -142,7 +142,7 @@ def _content(columns: Sequence[str]) -> Column:
     return F.xxhash64(*[part for cell in cells for part in (cell.isNull(), cell)])
 
 
-def _words(column: str) -> Column:
+def long_text(column: str) -> Column:
     """The letters and digits of a text of LONG_TEXT words or more, case and marks aside; null for others."""
     from pyspark.sql import functions as F
 

@@ -10,6 +10,7 @@ from twinlake.evaluate.metrics.fidelity import FIDELITY
 from twinlake.evaluate.metrics.privacy import PRIVACY
 from twinlake.evaluate.metrics.score import SCORE
 from twinlake.evaluate.metrics.skill import SKILL
+from twinlake.evaluate.metrics.texts import TEXT
 from twinlake.evaluate.metrics.times import TIMES
 from twinlake.evaluate.metrics.utility import UTILITY
 from twinlake.evaluate.metrics.validity import VALIDITY
@@ -19,6 +20,7 @@ METRICS: dict[str, Metric] = {
     **FIDELITY,  # univariate_tv, bivariate_tv
     **SKILL,  # strict_score, column_skill, pair_skill, triple_skill
     **TIMES,  # time_shape
+    **TEXT,  # text_structure, text_semantics, text_copies
     **SCORE,  # field_distribution, field_correlation, deep_structure
     **CORRELATION,  # association, pearson
     **UTILITY,  # auc_gap, accuracy_gap, r2_gap, augmented_gain

@@ -59,7 +59,7 @@ def _values(promised: Promised) -> Failing:
 
     codec = promised.codec
     # A column of nulls may be of a type that Arrow has not.
-    cells = [F.lit(None) if c.method == "null" else F.col(quoted(c.name)) for c in codec.columns]
+    cells = [F.lit(None).cast("string") if c.method == "null" else F.col(quoted(c.name)) for c in codec.columns]
     frame = promised.twin.select(F.lit(TWIN).alias("side"), *[cell.alias(f"c{i}") for i, cell in enumerate(cells)])
     width = len(codec.columns)
     found = summed(frame, partial(validity_step, codec), {"value": (width,), "null": (width,)})[TWIN]
