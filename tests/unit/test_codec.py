@@ -214,3 +214,19 @@ def test_what_lies_in_a_cell_is_never_one_of_the_atoms() -> None:
         found = decode_column(column, tokens, uniforms, ids, 7, pa.int32()).to_numpy()
         values, counts = np.unique(found, return_counts=True)
         assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        (pa.decimal128(5, 0), 20_000),  # six digits would be above every real id, and do not fit
+        (pa.decimal128(10, 0), 9_000_000_000),
+        (pa.decimal128(12, 2), 9_000_000_000),
+        (pa.decimal128(38, 0), 9_000_000_000),
+    ],
+)
+def test_new_ids_fit_the_precision_of_decimals(kind: pa.DataType, first: int) -> None:
+    real = pa.array([Decimal(first + i) for i in range(500)], kind)
+    column = fit(real, f"decimal({kind.precision},{kind.scale})", synthesis="key")
+    made = decode_column(column, np.zeros((500, 0), np.uint16), np.zeros(500), np.arange(500, dtype=np.uint64), 7, kind)
+    assert len(set(made.to_pylist())) == 500 and not set(made.to_pylist()) & set(real.to_pylist())

@@ -285,7 +285,9 @@ def _integer_recipe(stats: ColumnStatistics) -> dict[str, Any]:
 
     Where it has none there either, they are spread over the whole type; of 64 bits, they hardly ever meet a real id.
     """
-    end = {"tinyint": 2**7, "smallint": 2**15, "int": 2**31, "bigint": 2**63}.get(stats.type, 10**18) - 1
+    digits = re.fullmatch(r"decimal\((\d+),(\d+)\)", stats.type)
+    beyond = {"tinyint": 2**7, "smallint": 2**15, "int": 2**31, "bigint": 2**63}.get(stats.type, 10**18)
+    end = (10 ** min(18, int(digits[1]) - int(digits[2])) if digits else beyond) - 1
     top = max(1, int(stats.high[0]) if len(stats.high) else 1)
     start = 10 ** len(str(top))
     if start + max(10_000_000, 100 * stats.rows) <= end:
