@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twinlake.core.config import parse_config
-from twinlake.core.errors import DataError
+from twinlake.core.errors import DataError, TableError
 from twinlake.generate.stage import WRITTEN
 from twinlake.profile.repeats import find_repeats
 from twinlake.tables.source import open_source, spark_errors
@@ -44,3 +46,46 @@ def test_a_record_that_does_not_fit_is_an_error_of_the_data(spark: Any, tmp_path
         find_repeats(with_content(df, Split(0)), Split(0), 3)
     assert "SECRET" not in str(caught.value)
     assert source_of(spark, tmp_path / "t.csv", multiLine="true").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options"),
+    [
+        ("t.csv", "a;b\n1;x\n", {"delimiter": ";"}),
+        ("t.csv", "a;b\n1;x\n", {"SEP": ";"}),
+        ("t.csv", "a||b\n1||x\n", {"sep": "||"}),
+        ("t.csv", "a\tb\n1\tx\n", {"sep": "\\t"}),
+        ("t.csv", "'a','b'\n1,'x'\n", {"quote": "'"}),
+        ("t.csv", "# made by hand\n\na,b\n1,x\n", {"comment": "#"}),
+        ("t.csv", "a,b\n1,x\n", {"encoding": "UTF-16", "multiLine": "true"}),
+        ("T.TSV", "a\tb\n1\tx\n", {}),
+        ("t.tsv.gz", "a\tb\n1\tx\n", {}),
+        ("t.csv.bz2", "a,b\n1,x\n", {}),
+        ("of/t.tsv", "a\tb\n1\tx\n", {}),
+        ("some [2024], {1}*.csv", "a,b\n1,x\n", {}),
+    ],
+)
+def test_what_spark_reads_is_read(spark: Any, tmp_path: Path, name: str, text: str, options: dict[str, str]) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress}.get(file.suffix, bytes)
+    file.write_bytes(pack(text.encode(options.get("encoding", "utf-8"))))
+    df = source_of(spark, tmp_path / Path(name).parts[0], **options)
+    assert df.dtypes == [("a", "int"), ("b", "string")] and [tuple(row) for row in df.collect()] == [(1, "x")]
+
+
+def test_files_of_hidden_folders_say_nothing(spark: Any, tmp_path: Path) -> None:
+    spark.createDataFrame([(1, "SECRET")], "a int, b string").write.parquet(str(tmp_path / "t" / "k=1"))
+    (tmp_path / "t" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "t" / ".ipynb_checkpoints" / "notes.csv").write_text("z\n1\n")
+    assert source_of(spark, tmp_path / "t").columns == ["a", "b", "k"]
+    (tmp_path / "t" / "_delta_log").mkdir()
+    with pytest.raises(TableError, match=r"is a Delta table.*source\.table"):
+        source_of(spark, tmp_path / "t")
+
+
+def test_a_first_line_that_is_no_header(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("SECRET" * 30_000 + "\n1\n")
+    with pytest.raises(TableError, match=r"source\.options\.sep") as caught:
+        source_of(spark, tmp_path / "t.csv")
+    assert "SECRET" not in str(caught.value)

@@ -22,7 +22,7 @@ from twinlake.models.encode import sum_counts
 from twinlake.models.nested import flat_frame, has_column, with_leaves
 from twinlake.models.transcribe import free_texts
 from twinlake.profile.counts import TokenCounts
-from twinlake.tables.parts import part_files, read_manifest, write_text
+from twinlake.tables.parts import part_files, read_manifest, read_parquet, write_text
 from twinlake.tables.run_folder import RunFolder
 from twinlake.transform.plan import Plan
 
@@ -62,7 +62,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
     names = [folder.synthetic / f["file"] for f in manifest["files"]]
     holdout = TokenCounts.load(folder.private / "holdout.npz")
     has_holdout = holdout.rows > 0
-    real, twin = (spark.read.parquet(*part_files(f)) for f in (folder.protected, folder.synthetic))
+    real, twin = (read_parquet(spark.read, part_files(f)) for f in (folder.protected, folder.synthetic))
     first = sum_counts([n for n in names if n.name.endswith("-first.npz")], codec)
     return Evidence(
         flat_frame(real, codec.names, codec.leaves),
@@ -71,7 +71,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         {c.name: kind_of(c) for c in codec.columns},
         TokenCounts.load(folder.private / "pairs.npz").measured(),
         sum_counts([n for n in names if not n.name.endswith("-first.npz")], codec),
-        flat_frame(spark.read.parquet(*part_files(folder.holdout)), codec.names, codec.leaves) if has_holdout else None,
+        flat_frame(read_parquet(spark.read, part_files(folder.holdout)), codec.names, codec.leaves) if has_holdout else None,
         holdout if has_holdout else None,
         first if has_holdout and first.rows else None,
         target=config.evaluate.target,

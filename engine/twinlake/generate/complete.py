@@ -31,7 +31,7 @@ from twinlake.models.store import check_model
 from twinlake.models.times import difference
 from twinlake.tables.names import quoted
 from twinlake.tables.new_folder import check_new_folder, write_new_folder
-from twinlake.tables.parts import renamed, spark_schema
+from twinlake.tables.parts import read_parquet, renamed, spark_schema
 from twinlake.tables.session import open_session, stop_session
 from twinlake.tables.source import open_source, spark_errors
 from twinlake.tables.split import HOLDOUT, KEY, Split, with_row_keys
@@ -94,7 +94,7 @@ def complete_run(
             df = open_source(own, source).df
             made = complete(df, job, impute)
             write_new_folder(made, out)
-            rows = int(own.read.parquet(str(out)).count())
+            rows = int(read_parquet(own.read, [out]).count())
             known = [name for name in Maker.of(job).codec.table.names if impute and name in df.columns]
             nulls = df.select([F.count(F.when(F.col(quoted(c)).isNull(), 1)).alias(f"n{i}") for i, c in enumerate(known)])
             filled = [c for c, n in zip(known, nulls.first() or (), strict=True) if n] if known else []

@@ -36,6 +36,7 @@ from twinlake.tables.parts import (
     publish,
     publish_staged,
     read_manifest,
+    read_parquet,
     renamed,
     run_tasks,
     spark_schema,
@@ -155,14 +156,14 @@ def _settle(
 
     codec = load_model(job.model, job.digest).codec
     schema, named = spark_schema(codec.schema.metadata), partial(with_leaves, names=codec.names, leaves=codec.leaves)
-    real = named(spark.read.schema(schema).parquet(*part_files(train))) if train is not None else None
+    real = named(read_parquet(spark.read.schema(schema), part_files(train))) if train is not None else None
     check_rules(rules, named(spark.createDataFrame([], schema)), with_leaves=True)
     folder, total = _redraws(staging), dict.fromkeys((r.text for r in rules), 0)
     for round_ in range(1, MAX_ROUNDS + 2):
         found = folder / f"broken-{round_:02d}"
         staged = broken(named(_staged(spark, job, staging, schema)), rules, real, people)
         staged.where(F.size(RULES) > 0).write.mode("overwrite").parquet(str(found))
-        breaking = spark.read.parquet(str(found))
+        breaking = read_parquet(spark.read, [found])
         by_rule = breaking.select(F.explode(RULES).alias("rule")).groupBy("rule").count().collect()
         counts = {rules[row["rule"]].text: row["count"] for row in by_rule}
         if not counts:
@@ -195,7 +196,7 @@ def _staged(spark: SparkSession, job: Job, staging: Path, schema: Any) -> DataFr
 
     files = [str(staging / p.file) for p in finished_parts(staging).values()]
     size = blocks_per_part(job.rows) * BLOCK_ROWS
-    rows = spark.read.schema(schema).parquet(*files)
+    rows = read_parquet(spark.read.schema(schema), files)
     where = rows.metadataColumn("_metadata")  # also where the table has a column of that name
     part = F.regexp_extract(where["file_name"], r"^part-(\d+)-", 1).cast("bigint")
     return rows.withColumn(ROW, part * size + where["row_index"])

@@ -19,7 +19,7 @@ from twinlake.models.nested import flat_frame, has_column
 from twinlake.models.sampler import Style
 from twinlake.models.store import LoadedModel, check_model, load_model
 from twinlake.tables.names import parse_table_name, quoted
-from twinlake.tables.parts import part_files
+from twinlake.tables.parts import part_files, read_parquet
 from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.source import spark_errors
 
@@ -123,7 +123,7 @@ def _groups(spark: SparkSession, folder: RunFolder, config: Config, codec: Codec
         rows = folder.state()["source_rows"] if config.generate.rows == "source" else config.generate.rows
     if not needs_counts(balance):
         return balanced(balance, [], rows)
-    real = flat_frame(spark.read.parquet(*part_files(folder.protected)), codec.names, codec.leaves)
+    real = flat_frame(read_parquet(spark.read, part_files(folder.protected)), codec.names, codec.leaves)
     counts, rare = count_groups(real, balance.columns, config.privacy.min_people)
     if rare:
         progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
@@ -135,7 +135,7 @@ def _write_output(spark: SparkSession, folder: RunFolder, config: Config) -> Non
     path, table, mode, format_ = config.output.path, config.output.table, config.output.mode, config.output.format
     if path is None and table is None:
         return
-    twin = spark.read.parquet(*part_files(folder.synthetic))
+    twin = read_parquet(spark.read, part_files(folder.synthetic))
     try:
         with spark_errors("output"):
             if path is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from twinlake.core.errors import CommitError, DataError, escaped
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
 FAULT_POINTS = (
     "after-part-write",
@@ -281,6 +282,16 @@ def verify_folder(folder: Path) -> list[str]:
 def part_files(folder: Path) -> list[str]:
     """Absolute paths of the parts of a published folder, in order."""
     return [str((folder / part["file"]).resolve()) for part in read_manifest(folder)["parts"]]
+
+
+def as_named(path: str | Path) -> str:
+    """A local path as Spark's readers take it: to them []{}*? and a backslash make a pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", str(path))
+
+
+def read_parquet(reader: DataFrameReader, files: Iterable[str | Path]) -> DataFrame:
+    """The rows of these files or folders, whatever their names."""
+    return reader.parquet(*map(as_named, files))
 
 
 def read_part(file: str, batch_rows: int = 65_536, dictionaries: bool = False) -> Iterator[pa.RecordBatch]:

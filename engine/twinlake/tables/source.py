@@ -10,7 +10,7 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from twinlake.core import errors
 from twinlake.core.config import Config, HoldoutConfig, SourceConfig
 from twinlake.core.errors import ConfigError, DataError, TableError, TwinlakeError, UserError, escaped, in_quotes, nearest
 from twinlake.tables.names import check_names, parse_table_name, quoted
+from twinlake.tables.parts import as_named
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -35,6 +36,8 @@ SUFFIXES = {
     ".ndjson": "json",
     ".orc": "orc",
 }
+TABBED = (".tsv", ".tab")
+UNIT = "\x1f"
 
 
 @dataclass(frozen=True)
@@ -183,25 +186,30 @@ def _with_known_types(df: DataFrame) -> DataFrame:
 def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFrame:
     local = local_path(path)
     snapshot_of(config)
-    format_ = config.format or _format_of(path, local)
-    reader = spark.read.format(format_).options(**config.options)
-    if format_ in ("csv", "json"):
-        reader = reader.option("mode", "FAILFAST").option("timeZone", "UTC")
-        reader = reader.options(**config.options)
-    if format_ == "csv":
-        separator = config.options.get("sep", "\t" if path.endswith((".tsv", ".tab")) else ",")
-        reader = (
-            reader.option("header", config.options.get("header", "true"))
-            .option("inferSchema", config.options.get("inferSchema", "true"))
-            .option("sep", separator)
-            .option("escape", config.options.get("escape", '"'))  # a quote in quotes is doubled (RFC 4180)
+    if config.format is None and local is not None and (local / "_delta_log").is_dir():
+        raise TableError(
+            f"{escaped(path)} is a Delta table, whose files hold rows that it has no more; name it by source.table, "
+            "such as delta.`/its/path`, on a session that has Delta"
         )
-        if local is not None and config.options.get("header", "true") == "true":
-            _check_header(spark, _csv_header(local, separator))
+    suffix = _suffix_of(path, local)
+    if config.format is None and suffix is None:
+        raise TableError(
+            f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc"
+        )
+    format_ = config.format or SUFFIXES[suffix or ""]
+    given = {name.lower(): value for name, value in config.options.items()}  # as Spark reads their names
+    options = {"mode": "FAILFAST", "timeZone": "UTC"} if format_ in ("csv", "json") else {}
+    if format_ == "csv":
+        separator = given.get("sep", given.get("delimiter", "\t" if suffix in TABBED else ","))
+        options |= {"header": "true", "inferSchema": "true", "sep": separator, "escape": '"'}  # quotes are doubled (RFC 4180)
+        if local is not None and given.get("header", "true").lower() == "true":
+            _check_header(spark, _csv_header(local, separator, given))
     if format_ == "parquet" and local is not None:
         _check_header(spark, _parquet_header(local))
+    ours = {name: value for name, value in options.items() if name.lower() not in given}
+    reader = spark.read.format(format_).options(**config.options, **ours)
     with spark_errors(f"source {escaped(path)}"):
-        df = reader.load(str(local.resolve()) if local is not None else path)
+        df = reader.load(as_named(local.resolve()) if local is not None else path)
         _ = df.schema
     return df
 
@@ -221,15 +229,13 @@ def local_path(path: str) -> Path | None:
     return None if "://" in path or path.startswith("dbfs:") else Path(path)
 
 
-def _format_of(path: str, local: Path | None) -> str:
+def _suffix_of(path: str, local: Path | None) -> str | None:
+    """The suffix that tells the format, of the path or else of the first file in it."""
     names = [path.rstrip("/")]
     if local is not None and local.is_dir():
-        names += sorted(str(p) for p in local.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))[:1]
-    for name in names:
-        for suffix in reversed(Path(name).suffixes):
-            if suffix.lower() in SUFFIXES:
-                return SUFFIXES[suffix.lower()]
-    raise TableError(f"can't tell the format of {escaped(path)} from its name; set source.format to parquet, csv, json or orc")
+        names += [str(file) for file in _data_files(local)[:1]]
+    suffixes = [suffix.lower() for name in names for suffix in reversed(Path(name).suffixes)]
+    return next((suffix for suffix in suffixes if suffix in SUFFIXES), None)
 
 
 def _near_path(local: Path) -> str:
@@ -245,9 +251,15 @@ def _check_header(spark: SparkSession, names: list[str]) -> None:
 
 
 def _data_files(local: Path) -> list[Path]:
+    """The files that Spark reads: none of hidden folders either."""
     if local.is_file():
         return [local]
-    return sorted(p for p in local.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+    files = (p for p in local.rglob("*") if p.is_file())
+    return sorted(p for p in files if not any(map(_is_hidden, p.relative_to(local).parts)))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def _parquet_header(local: Path) -> list[str]:
@@ -261,15 +273,35 @@ def _parquet_header(local: Path) -> list[str]:
         return ["?"]
 
 
-def _csv_header(local: Path, separator: str) -> list[str]:
+def _csv_header(local: Path, separator: str, options: Mapping[str, str]) -> list[str]:
+    """The column names of the first file; a file that can't be read here is left to Spark."""
+    import bz2
     import gzip
 
     files = _data_files(local)
     if not files:
         raise TableError(f"{escaped(str(local))} holds no data file")
-    opener: Any = gzip.open if files[0].suffix == ".gz" else open
-    with opener(files[0], "rt", encoding="utf-8-sig", errors="replace", newline="") as handle:
-        header = next(csv.reader([handle.readline(1_000_000)], delimiter=separator), [])
+    packed: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+    quote, comment = options.get("quote", '"'), options.get("comment")
+    encoding = options.get("encoding", options.get("charset", "utf-8")).lower()
+    encoding = "utf-8-sig" if encoding in ("utf-8", "utf8") else encoding  # Excel writes a mark before the first name
+    try:
+        unpack = packed.get(files[0].suffix.lower(), open)
+        with unpack(files[0], "rt", encoding=encoding, errors="replace", newline="") as handle:
+            lines = iter(lambda: handle.readline(1_000_000), "")
+            line = next((x for x in lines if x.strip() and not (comment and x.startswith(comment))), "")
+    except (OSError, EOFError, LookupError):
+        return ["?"]
+    separator = "\t" if separator == "\\t" else separator
+    if len(separator) != 1:  # Python's reader takes one character
+        line, separator = line.replace(separator, UNIT), UNIT
+    quoting: Any = csv.QUOTE_MINIMAL if quote.strip("\0") else csv.QUOTE_NONE
+    try:
+        header = next(csv.reader([line], delimiter=separator, quotechar=quote[:1] or '"', quoting=quoting), [])
+    except csv.Error:
+        raise TableError(
+            f"{escaped(str(files[0]))}: its first line can't be read as a header; check source.options.sep"
+        ) from None
     if not header:
         raise TableError(f"{escaped(str(files[0]))} is empty; a CSV file needs a header line")
     return header

@@ -118,7 +118,7 @@ def restore_run(
         raise KeyReferenceError("restoring needs the key that encrypted; add its reference, such as keys.pseudonyms: env:NAME")
     keys = resolve_keys(references)
     check_new_folder(out, apart_from=run_dir)
-    from twinlake.tables.parts import part_files, verify_folder
+    from twinlake.tables.parts import part_files, read_parquet, verify_folder
     from twinlake.tables.session import open_session, stop_session
     from twinlake.tables.source import spark_errors
 
@@ -130,9 +130,9 @@ def restore_run(
     own = spark or open_session()
     try:
         with spark_errors("restore"):
-            restored = restore_plan(own.read.parquet(*part_files(run_dir / "protected")), plan, keys)
+            restored = restore_plan(read_parquet(own.read, part_files(run_dir / "protected")), plan, keys)
             write_new_folder(restored, out)
-            rows = int(own.read.parquet(str(out)).count())
+            rows = int(read_parquet(own.read, [out]).count())
     finally:
         stop_session(own)
     return rows, [column.name for column in plan.kept if reversible(column)]
