@@ -152,6 +152,7 @@ def run(
     with locked(folder):
         todo = stages_to_run(folder, stages, config)
         if not todo:
+            _end(folder, config, last)  # an earlier run may have kept it, or died before it was removed
             return result_of(folder, dict.fromkeys((s.name for s in stages), "unchanged"))
         folder.update(config=config.model_dump(), config_hash=config_hash(config), seed=config.run.seed, versions=versions())
         own = spark or open_session()
@@ -170,9 +171,14 @@ def run(
             if spark is None:
                 stop_session(own)
         record_texts(folder)
-        if last == "report" and not config.run.keep_private:
-            folder.drop_private()
+        _end(folder, config, last)
         return result_of(folder, status)
+
+
+def _end(folder: RunFolder, config: Config, last: str) -> None:
+    """What is private goes with the end of the line."""
+    if last == "report" and not config.run.keep_private:
+        folder.drop_private()
 
 
 def dry_run(config: Config, spark: SparkSession | None = None, progress: Progress | None = None, cost: bool = False) -> str:

@@ -65,15 +65,17 @@ def _warnings(names: list[str]) -> list[str]:
     return out
 
 
-def parse_table_name(name: str) -> tuple[str, ...]:
-    """The 1 to 3 parts of a catalog name; backticks quote a part and a doubled backtick is one. Errors: TableError."""
+def parse_table_name(name: str, key: str = "source.table") -> tuple[str, ...]:
+    """The 1 to 3 parts of a catalog name; backticks quote a part and a doubled backtick is one.
+    Errors: TableError naming the setting `key`.
+    """
     token = re.compile(r"`((?:[^`]|``)+)`|([A-Za-z_0-9]+)")
     parts, position = [], 0
     while True:
         match = token.match(name, position)
         if not match:
             raise TableError(
-                f"source.table {in_quotes(name)}: can't read a name at character {position + 1}; write 1 to 3 parts as "
+                f"{key} {in_quotes(name)}: can't read a name at character {position + 1}; write 1 to 3 parts as "
                 "catalog.schema.table, with backticks around parts that hold anything but letters, digits and _"
             )
         parts.append(match.group(1).replace("``", "`") if match.group(1) else match.group(2))
@@ -82,13 +84,13 @@ def parse_table_name(name: str) -> tuple[str, ...]:
             break
         if name[position] != ".":
             raise TableError(
-                f"source.table {in_quotes(name)}: unexpected {in_quotes(name[position])} at character {position + 1}; "
+                f"{key} {in_quotes(name)}: unexpected {in_quotes(name[position])} at character {position + 1}; "
                 "parts are joined by dots"
             )
         position += 1
     if len(parts) > 3:
         raise TableError(
-            f"source.table {in_quotes(name)} has {len(parts)} parts ({', '.join(map(escaped, parts))}); 1 to 3 are allowed"
+            f"{key} {in_quotes(name)} has {len(parts)} parts ({', '.join(map(escaped, parts))}); 1 to 3 are allowed"
         )
     return tuple(parts)
 

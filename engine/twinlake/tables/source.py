@@ -156,19 +156,36 @@ def check_request(config: Config, run_dir: Path) -> None:
             "privacy.unit is not supported yet: people are counted as rows; "
             "to keep one person's rows on one side set holdout.by"
         )
-    for name, path in (("source.path", config.source.path), ("holdout.source", config.holdout.source)):
-        local = local_path(path) if path else None
-        for target_name, target in (
-            ("run.dir", run_dir),
-            ("output.path", local_path(config.output.path) if config.output.path else None),
-        ):
-            if local is None or target is None:
-                continue
-            a, b = local.resolve(), target.resolve()
-            if a == b or a in b.parents or b in a.parents:
-                raise ConfigError(
-                    f"{target_name} {escaped(str(target))} overlaps {name} {escaped(str(local))}; choose a folder apart from it"
-                )
+    output = local_path(config.output.path) if config.output.path else None
+    source = local_path(config.source.path) if config.source.path else None
+    holdout = local_path(config.holdout.source) if config.holdout.source else None
+    written = (("run.dir", run_dir), ("output.path", output))
+    read = (("source.path", source), ("holdout.source", holdout))
+    for name, one, other_name, other in (
+        *((w, path, r, local) for r, local in read for w, path in written),
+        ("output.path", output, "run.dir", run_dir),
+    ):
+        if one is not None and other is not None and _overlap(one.resolve(), other.resolve()):
+            raise ConfigError(
+                f"{name} {escaped(str(one))} overlaps {other_name} {escaped(str(other))}; choose a folder apart from it"
+            )
+    if config.output.table is not None:
+        parts = parse_table_name(config.output.table, "output.table")
+        if config.source.table is not None and _may_be_one(parts, parse_table_name(config.source.table)):
+            raise ConfigError(
+                f"output.table {in_quotes(config.output.table)} may be source.table {in_quotes(config.source.table)}, which it "
+                "would replace; choose another name, or write both in full"
+            )
+
+
+def _overlap(a: Path, b: Path) -> bool:
+    return a == b or a in b.parents or b in a.parents
+
+
+def _may_be_one(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    """Whether two names can mean one table, as far as both are written out."""
+    pairs = zip(reversed(a), reversed(b), strict=False)
+    return all(x.casefold() == y.casefold() for x, y in pairs)
 
 
 def _with_known_types(df: DataFrame) -> DataFrame:
