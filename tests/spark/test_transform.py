@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +15,11 @@ from pyspark.sql import functions as F
 
 from twinlake.core.errors import KeyReferenceError, PolicyError
 from twinlake.core.keys import Keyring, ephemeral_keyring, make_key
+from twinlake.tables.parts import publish
+from twinlake.tables.split import Split
 from twinlake.transform.apply import apply_plan
 from twinlake.transform.plan import ColumnPlan, Plan
+from twinlake.transform.protect import stage_rows
 from twinlake.transform.restore import count_foreign, restore_column
 from twinlake.transform.transforms import TRANSFORMS, Context, Transform
 
@@ -209,3 +213,13 @@ def test_partitions_and_batches_do_not_change_a_value(spark: SparkSession) -> No
     plan = plan_for(df, name=("fake", "PERSON", {}))
     counts = [sorted(rows(apply_plan(df.repartition(n), plan, KEYS))) for n in (1, 7)]
     assert counts[0] == counts[1]
+
+
+def test_rows_that_the_plan_alone_rules_out_are_an_empty_part(spark: SparkSession, tmp_path: Path) -> None:
+    """Spark runs no task then."""
+    for side in ("train", "holdout"):
+        (tmp_path / side).mkdir()
+    none = spark.range(10).where("1 = 0")
+    assert stage_rows(none, Split(7, 0.1), 1, tmp_path / "train", tmp_path / "holdout") == (0, 0)
+    for side in ("train", "holdout"):
+        assert [part.rows for part in publish(tmp_path / side, tmp_path / f"{side}-done", 1, {})] == [0]

@@ -133,8 +133,10 @@ def _staged(keyed: DataFrame, train_staging: Path, holdout_staging: Path) -> tup
     named = keyed.toDF(*[f"c{i}" for i in range(len(keyed.columns))])
     write = partial(_write, schema=arrow, folders=(str(train_staging), str(holdout_staging)))
     written = named.mapInArrow(write, WRITTEN_DDL).agg(F.sum("train"), F.sum("holdout")).toArrow().to_pylist()
-    train, holdout = (int(v or 0) for v in written[0].values())
-    return train, holdout
+    train, holdout = written[0].values()
+    if train is None:  # no task has run: the plan alone told Spark that there are no rows
+        train, holdout = (PartWriter(folder, 0, arrow).finish().rows for folder in (train_staging, holdout_staging))
+    return int(train), int(holdout)
 
 
 def _write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folders: tuple[str, str]) -> Iterator[pa.RecordBatch]:
