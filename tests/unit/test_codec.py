@@ -230,3 +230,13 @@ def test_new_ids_fit_the_precision_of_decimals(kind: pa.DataType, first: int) ->
     column = fit(real, f"decimal({kind.precision},{kind.scale})", synthesis="key")
     made = decode_column(column, np.zeros((500, 0), np.uint16), np.zeros(500), np.arange(500, dtype=np.uint64), 7, kind)
     assert len(set(made.to_pylist())) == 500 and not set(made.to_pylist()) & set(real.to_pylist())
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.string(), pa.int8(), pa.bool_(), pa.date32(), pa.decimal128(5, 5)], ids=str)
+def test_what_allows_no_null_and_may_not_be_shown_is_one_neutral_value(kind: pa.DataType) -> None:
+    type_ = {"int8": "tinyint", "bool": "boolean", "date32[day]": "date", "decimal128(5, 5)": "decimal(5,5)"}.get(
+        str(kind), str(kind)
+    )
+    column = fit(pa.array([], kind), type_, nullable=False)
+    made = decode_column(column, np.zeros((3, 0), np.uint16), np.zeros(3), np.arange(3, dtype=np.uint64), 7, kind)
+    assert made.null_count == 0 and len(set(made.to_pylist())) == 1

@@ -75,7 +75,7 @@ def _nothing(stats: ColumnStatistics) -> ColumnCodec:
     """No value may be shown: nulls, or one neutral value where the column allows none."""
     if stats.nullable:
         return ColumnCodec(stats.name, stats.type, "null")
-    neutral = {"string": "", "boolean": "false", "date": "1970-01-01"}
+    neutral = {"string": "", "binary": "", "boolean": "false", "date": "1970-01-01"}
     value = "1970-01-01 00:00:00" if stats.type.startswith("timestamp") else neutral.get(stats.type, "0")
     return ColumnCodec(stats.name, stats.type, "constant", values=(value,))
 

@@ -117,7 +117,7 @@ def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """Canonical texts (`as_text`) -> values of Arrow type `kind`."""
     if pa.types.is_timestamp(kind):
         return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.timestamp("us", kind.tz))
-    if pa.types.is_boolean(kind) or pa.types.is_string(kind):
+    if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_binary(kind):
         return texts.cast(kind)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_date(kind):
         return texts.cast(kind)
