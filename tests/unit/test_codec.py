@@ -19,8 +19,8 @@ from twinlake.core.errors import ModelError
 from twinlake.models.codec import Codec, decode_column, encode_column
 from twinlake.models.column import ColumnCodec, column_from_json
 from twinlake.models.fitting import fit_column
-from twinlake.models.written import is_canonical, read_texts, write_texts
-from twinlake.profile.partials import Limits, collect
+from twinlake.models.written import from_text, is_canonical, read_texts, write_texts
+from twinlake.profile.partials import Limits, as_text, collect
 from twinlake.profile.statistics import Column, merge_column
 
 K = 5
@@ -240,3 +240,19 @@ def test_what_allows_no_null_and_may_not_be_shown_is_one_neutral_value(kind: pa.
     column = fit(pa.array([], kind), type_, nullable=False)
     made = decode_column(column, np.zeros((3, 0), np.uint16), np.zeros(3), np.arange(3, dtype=np.uint64), 7, kind)
     assert made.null_count == 0 and len(set(made.to_pylist())) == 1
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.date32()], ids=str)
+def test_years_of_all_lengths_are_text_and_back(kind: pa.DataType) -> None:
+    """1.6e12 milliseconds taken for seconds are in the year 52671."""
+    days = pa.array([-1_000_000, -719_529, 0, 2_932_896, 2_932_897, 11_000_000, 18_518_518, None], pa.int32())
+    real = days.cast(pa.date32()).cast(kind)
+    alike = dt.date(1970, 1, 1) + dt.timedelta(18_518_518 % 146_097)  # the calendar repeats after 400 years
+    assert as_text(real)[6].as_py().startswith(f"{alike.year + 50_400}-{alike:%m-%d}")
+    assert as_text(real)[4].as_py().startswith("10000-01-01")
+    assert from_text(as_text(real), kind).equals(real)
+    for one in (real[0:1], real[6:7]):
+        constant = fit(pa.concat_arrays([one] * 20), {"date32[day]": "date"}.get(str(kind), "timestamp"))
+        assert constant.method == "constant"
+        made = decode_column(constant, np.zeros((1, 0), np.uint16), np.zeros(1), np.zeros(1, np.uint64), 7, kind)
+        assert made.equals(one)

@@ -29,6 +29,7 @@ TIME_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%d %H:%M:%S", "datetime-t
 DAY = 86_400
 UNITS = {"date": DAY, "time-hm": 60}
 BEYOND = 2**62
+FAR_YEAR = r"^(-[0-9]{3,6}|[0-9]{5,6})-[0-9]{2}-[0-9]{2}"
 
 
 def is_canonical(text: str, way: str) -> bool:
@@ -113,8 +114,18 @@ def floats_as_decimals(value: npt.NDArray[np.float64], kind: pa.DataType) -> pa.
     return pa.array(np.clip(value, -most, most)).cast(kind, safe=False)
 
 
+def _of_far_years(texts: pa.Array) -> pa.Array:
+    """The same of dates and times before 0 or after 9999, which Arrow does not read. Errors: ArrowInvalid."""
+    try:
+        return pa.array(np.array(texts.to_pylist(), "datetime64[us]"))
+    except ValueError:
+        raise pa.ArrowInvalid("a text is no date or time") from None
+
+
 def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """Canonical texts (`as_text`) -> values of Arrow type `kind`."""
+    if (pa.types.is_timestamp(kind) or pa.types.is_date(kind)) and pc.any(pc.match_substring_regex(texts, FAR_YEAR)).as_py():
+        return _of_far_years(texts).cast(kind)
     if pa.types.is_timestamp(kind):
         return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.timestamp("us", kind.tz))
     if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_binary(kind):

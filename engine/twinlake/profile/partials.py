@@ -104,7 +104,19 @@ def as_text(array: pa.Array) -> pa.Array:
         array = array.cast(pa.int64()).cast(pa.timestamp("us")) if array.type.unit == "us" else array.cast(pa.timestamp("us"))
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))
-    return array.cast(pa.string())
+    return _all_years(array) if is_time(array.type) else array.cast(pa.string())
+
+
+def _all_years(array: pa.Array) -> pa.Array:
+    """Dates and times without zone as text. Arrow writes no year beyond 32767: milliseconds that were taken for seconds."""
+    text = array.cast(pa.string())
+    beyond = pc.fill_null(pc.starts_with(text, "<"), False)
+    if not pc.any(beyond).as_py():
+        return text
+    days = pa.types.is_date(array.type)
+    whole = array.filter(beyond).cast(pa.int32() if days else pa.int64()).to_numpy()
+    written = np.char.replace(np.datetime_as_string(whole.astype("datetime64[D]" if days else "datetime64[us]")), "T", " ")
+    return pc.replace_with_mask(text, beyond, pa.array(written, pa.string()))
 
 
 def as_float(array: pa.Array) -> npt.NDArray[np.float64]:
