@@ -36,3 +36,11 @@ def test_a_bar_of_few_people_is_left_out() -> None:
     got = column_bars(one(labels, [60, 37, 0, 3]), one(labels, [60, 20, 20, 0]), 0, 10)
     assert got.names == ["Rome", "Oslo", "2 more"]
     assert np.isnan(got.real[2])
+
+
+def test_large_numbers_that_share_a_label_are_one_bar() -> None:
+    """Nanoseconds of one hour: six digits do not tell them apart, and 1.7e18 + 1 is the same float."""
+    labels = ("1.7e+18 .. 1.7e+18",) * 65
+    got = column_bars(one(labels, [2] * 65), one(labels, [1] * 65), 0, 1)
+    assert got.edges is not None and (np.diff(got.edges) > 0).all()
+    assert got.real.tolist() == [1.0] + [0.0] * (len(got.real) - 1) == got.twin.tolist()

@@ -128,14 +128,15 @@ def _number_bars(
     kept = [i for i, keep in zip(order, inside, strict=True) if keep] or order
     low, high = min(spans[i][0] for i in kept), max(spans[i][1] for i in kept)
     bins = DISPLAY_BINS
-    if high - low <= 60 and all(float(x).is_integer() for i in kept for x in spans[i][:2]):
+    if high - low <= 60 and max(abs(low), abs(high)) < 2**53 and all(float(x).is_integer() for i in kept for x in spans[i][:2]):
         # Whole numbers: bins one or more whole steps wide, or gaps would look like structure. A lone value needs one.
         high = max(spans[i][1] + (spans[i][0] == spans[i][1]) for i in kept)
         step = max(1, int(np.ceil((high - low) / DISPLAY_BINS)))
         bins = int(np.ceil((high - low) / step))
         edges = low + step * np.arange(bins + 1, dtype=np.float64)
     else:
-        edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+        # labels have six digits: large numbers may share one, and beyond 2^53 one more is the same float
+        edges = np.linspace(low, high if high > low else low + max(1.0, 1e-6 * abs(low)), bins + 1)
     first, second = _spread(a, spans, edges), _spread(b, spans, edges)
     missing = [i for i in range(len(a)) if i not in spans and real.labels[column][i] != "(rare)"]
     note = ""
