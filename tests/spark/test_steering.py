@@ -3,6 +3,7 @@ conditional distribution. The model's joint distribution is written down here, s
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -80,6 +81,17 @@ def test_groups_are_counted_in_one_pass(spark: SparkSession, tmp_path: Path) -> 
     real = spark.createDataFrame(rows).coalesce(1).mapInArrow(scanned, "`a b` string")
     assert count_groups(real, ["a b"], 3) == ([({"a b": None}, 3), ({"a b": "x"}, 13)], 2)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_groups_of_times_are_in_utc_wherever_the_driver_is(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        real = spark.range(5).select(F.timestamp_seconds(F.lit(1_577_880_000)).alias("at"))
+        assert count_groups(real, ["at"], 3) == ([({"at": "2020-01-01 12:00:00"}, 5)], 0)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_balance_counts_the_real_rows(spark: SparkSession, model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from twinlake.core.errors import ConfigError
-from twinlake.generate.conditions import read_conditions
+from twinlake.generate.conditions import in_utc, read_conditions
 from twinlake.generate.steering import words_of
 from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
@@ -98,3 +99,9 @@ def test_words_that_a_condition_leaves_hold_no_rare_value() -> None:
     wide = words_of(Given(1, allowed), codec)
     cells = np.array([[0, 0], [1, 255], [2, 87], [2, 88], [3, 0], [4, 0]])  # 600 values are two blocks of 256 and one of 88
     assert wide.run(cells).tolist() == [True, True, True, False, False, False]
+
+
+def test_a_moment_with_a_zone_is_that_moment() -> None:
+    noon = dt.datetime(2020, 1, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=-5)))
+    assert in_utc(noon) == dt.datetime(2020, 1, 1, 17)
+    assert in_utc(noon.replace(tzinfo=None)) == dt.datetime(2020, 1, 1, 12)

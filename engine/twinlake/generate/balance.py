@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
+from twinlake.generate.conditions import in_utc
 from twinlake.generate.steering import Group
 from twinlake.tables.names import quoted
 
@@ -50,16 +51,18 @@ def count_groups(real: DataFrame, columns: Sequence[str], people: int) -> tuple[
     counted = (
         real.select(*[F.col(quoted(c)).alias(name) for c, name in zip(columns, names, strict=True)]).groupBy(*names).count()
     )
-    kept = F.when(F.col("count") >= people, F.struct(*names, "count")).alias("group")  # null: the rare ones together
-    groups = counted.select(kept).groupBy("group").agg(F.count("*").alias("groups")).limit(MAX_GROUPS + 2).collect()
-    common = [row["group"] for row in groups if row["group"] is not None]
+    enough = F.col("count") >= people
+    kept = counted.select(*[F.when(enough, F.col(n)).alias(n) for n in (*names, "count")])  # nulls: the rare ones together
+    counts = kept.groupBy(*names, "count").agg(F.count("*").alias("groups")).limit(MAX_GROUPS + 2)
+    groups = counts.toArrow().to_pylist()  # collect gives times in the driver's own zone
+    common = [row for row in groups if row["count"] is not None]
     if len(common) > MAX_GROUPS:
         raise ConfigError(
             f"{WHERE}.columns: more than {MAX_GROUPS:,} groups of {escaped(', '.join(columns))}; "
             "balance columns of few values, or list ranges in generate.balance.shares"
         )
-    rare = sum(row["groups"] for row in groups if row["group"] is None)
-    found = [({name: _plain(row[i]) for i, name in enumerate(columns)}, int(row["count"])) for row in common]
+    rare = sum(row["groups"] for row in groups if row["count"] is None)
+    found = [({c: _plain(row[name]) for c, name in zip(columns, names, strict=True)}, int(row["count"])) for row in common]
     return sorted(found, key=lambda group: tuple(str(v) for v in group[0].values())), rare
 
 
@@ -155,5 +158,5 @@ def _text(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """A cell as JSON holds it and conditions read it."""
     if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
+        return in_utc(value).isoformat(sep=" ")
     return value if value is None or isinstance(value, bool | int | str) else str(value)

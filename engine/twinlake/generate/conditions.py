@@ -281,8 +281,13 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dt.datetime):
-        return value.replace(tzinfo=None).isoformat(sep=" ")
+        return in_utc(value).isoformat(sep=" ")
     return str(value)
+
+
+def in_utc(moment: dt.datetime) -> dt.datetime:
+    """A moment as conditions write it: in UTC, without a zone; what has none stays as it is."""
+    return moment if moment.tzinfo is None else moment.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _check_known(where: str, column: ColumnCodec, array: pa.Array, tokens: Tokens, kind: pa.DataType) -> None:
