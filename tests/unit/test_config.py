@@ -158,3 +158,9 @@ def test_a_notebook_value_that_is_not_plain_is_refused() -> None:
 def test_config_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().run.seed = 3
+
+
+def test_pieces_of_texts_must_fit_sixteen_bits() -> None:
+    assert load_config(overrides=["model.language.vocab_size=65000"]).model.language.vocab_size == 65_000
+    with pytest.raises(ConfigError, match=r"model\.language\.vocab_size: must be less than or equal to 65000"):
+        load_config(overrides=["model.language.vocab_size=70000"])

@@ -99,8 +99,8 @@ class LanguageConfig(Section):
         "auto", description="Width of embeddings (and of the transformer): a multiple of 32."
     )
     dropout_rate: Share = Field(0.2, ge=0.0, lt=1.0, description="Dropout, the same for all steps of a row.")
-    vocab_size: Annotated[Count, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="Pieces of the SentencePiece model; 0: characters."
+    vocab_size: Annotated[Count, Field(ge=0, le=65_000)] | Literal["auto"] = Field(
+        "auto", description="Pieces of the SentencePiece model, at most 65,000; 0: characters."
     )
     learning_rate: Annotated[Share, Field(gt=0)] | Literal["auto"] = Field("auto", description="Highest learning rate.")
     batch_size: Annotated[Count, Field(ge=1)] | Literal["auto"] = Field("auto", description="Rows of a training step.")
