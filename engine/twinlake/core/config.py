@@ -98,7 +98,9 @@ class LanguageConfig(Section):
     embedding_dim: Annotated[Count, Field(ge=32, multiple_of=32)] | Literal["auto"] = Field(
         "auto", description="Width of embeddings (and of the transformer): a multiple of 32."
     )
-    dropout_rate: Share = Field(0.2, ge=0.0, lt=1.0, description="Dropout, the same for all steps of a row.")
+    dropout_rate: Annotated[Share, Field(ge=0.0, lt=1.0)] | Literal["auto"] = Field(
+        "auto", description="Dropout, the same for all steps of a row."
+    )
     vocab_size: Annotated[Count, Field(ge=0, le=65_000)] | Literal["auto"] = Field(
         "auto", description="Pieces of the SentencePiece model, at most 65,000; 0: characters."
     )

@@ -41,6 +41,8 @@ CHECKS = 20
 PATIENCE = 4
 CALIBRATION_BLOCKS, CALIBRATION_ROUNDS = 4, 2
 FEW_ROWS = 5_000
+DROPOUT = {"few": 0.5, "many": 0.2}
+HELD_OUT_FROM = 500  # fewer rows hold out too few to tell when to stop: dropout alone keeps them from being known by heart
 
 
 def fit_language(
@@ -106,7 +108,7 @@ def train_script(
         checks=min(CHECKS, steps),
         patience=PATIENCE,
         max_seconds=None if train.max_minutes is None else 60.0 * train.max_minutes,
-        stops_early=True,
+        stops_early=rows >= HELD_OUT_FROM,
         limits=train.loss_limits,
         layout=asdict(script.layout),
     )
@@ -124,7 +126,7 @@ def language_settings(model: ModelConfig, rows: int) -> LanguageSettings:
         DIMENSIONS[wanted.core][size] if wanted.embedding_dim == "auto" else wanted.embedding_dim,
         UNITS[size] if wanted.rnn_units == "auto" else wanted.rnn_units,
         LAYERS[wanted.core][size] if wanted.layers == "auto" else wanted.layers,
-        wanted.dropout_rate,
+        DROPOUT["few" if rows < HELD_OUT_FROM else "many"] if wanted.dropout_rate == "auto" else wanted.dropout_rate,
     )
 
 
