@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from twinlake.core.errors import ConfigError, DataError
+from twinlake.evaluate import passes
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Evidence, Result
 from twinlake.evaluate.frames import sampled
@@ -100,7 +101,7 @@ def test_of_a_wide_table_pairs_of_some_columns_are_measured(
     held: Evidence, tables: tuple[pd.DataFrame, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of five columns: every second or third in table order. Single columns are measured all the same."""
-    monkeypatch.setattr("twinlake.evaluate.passes.PAIRED", 2)
+    monkeypatch.setattr(passes, "PAIRED", 2)
     wide = replace(held, memo={})
     found = METRICS["association"].compute(wide)
     assert found.detail["columns"] == ["a.b", "d"]  # the first and, of 5 columns, that at 1 * 5 // 2

@@ -58,23 +58,26 @@ def _values(promised: Promised) -> Failing:
     from pyspark.sql import functions as F
 
     codec = promised.codec
-    # A column of nulls may be of a type that Arrow has not.
-    cells = [F.lit(None).cast("string") if c.method == "null" else F.col(quoted(c.name)) for c in codec.columns]
+    cells = [
+        F.col(quoted(c.name)) if _is_looked_at(codec, i) else F.lit(None).cast("string") for i, c in enumerate(codec.columns)
+    ]
     frame = promised.twin.select(F.lit(TWIN).alias("side"), *[cell.alias(f"c{i}") for i, cell in enumerate(cells)])
     width = len(codec.columns)
     found = summed(frame, partial(validity_step, codec), {"value": (width,), "null": (width,)})[TWIN]
     out: Failing = {}
     for i, column in enumerate(codec.columns):
+        if not _is_looked_at(codec, i):
+            continue
         if column.method in (*BOUND, *LISTED):
             out["range" if column.method in BOUND else "category", column.name] = int(found["value"][i])
-        if _is_told_null(codec, i):
+        if i not in codec.gates:  # the nulls of a leaf depend on what it lies in
             out["null", column.name] = int(found["null"][i])
     return out
 
 
-def _is_told_null(codec: Codec, at: int) -> bool:
-    """Whether the codec says that a column has no nulls, or none but where it may: a leaf's depend on what it lies in."""
-    return codec.columns[at].method != "null" and at not in codec.gates
+def _is_looked_at(codec: Codec, at: int) -> bool:
+    """A column of nulls may be of a type that Arrow has not; whether a struct is there its leaves tell."""
+    return codec.columns[at].method != "null" and not (codec.leaves and codec.leaves[at].kind == "present")
 
 
 def validity_step(codec: Codec, batch: pa.RecordBatch, side: int) -> Mapping[str, Floats]:
@@ -82,6 +85,8 @@ def validity_step(codec: Codec, batch: pa.RecordBatch, side: int) -> Mapping[str
     arrays = batch.columns[1:]
     value, null = np.zeros(len(arrays)), np.zeros(len(arrays))
     for i, (column, array) in enumerate(zip(codec.columns, arrays, strict=True)):
+        if not _is_looked_at(codec, i):
+            continue
         if column.method in BOUND:
             value[i] = np.count_nonzero(~_within(column, array))
         elif column.method in LISTED:
