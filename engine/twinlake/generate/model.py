@@ -16,7 +16,7 @@ from twinlake.generate.blocks import Job, block_count, lazy_rows
 from twinlake.generate.complete import complete
 from twinlake.generate.steering import Group, read_steering
 from twinlake.models.nested import flat_frame
-from twinlake.models.sampler import Style
+from twinlake.models.sampler import PLAIN, Style
 from twinlake.models.store import check_model, load_model
 from twinlake.tables.parts import renamed, spark_schema
 
@@ -60,7 +60,7 @@ class Model:
         real: DataFrame | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
-        guidance: float = 0.5,
+        guidance: float = PLAIN.guidance,
         min_people: int = 10,
     ) -> DataFrame:
         """`rows` synthetic rows as a lazy DataFrame: equal each time it runs, whatever `partitions`.
@@ -71,7 +71,8 @@ class Model:
         values get equal shares, or {"columns": ["income"], "shares": {">50K": 0.5}, "mode": "replace"}; counted in `real`,
         the rows given to fit, unless the shares sum to 1, without the groups of fewer than `min_people` rows. Mode additive
         gives the rows that top `real` up: no `rows` then. Validity holds by construction; rules, filters and the manifest
-        belong to `twinlake generate`. Changes no setting of the session. Errors: ConfigError.
+        belong to `twinlake generate`. `guidance`: how much closer texts follow their row than was learned. Changes no setting
+        of the session. Errors: ConfigError.
         """
         style = Style(temperature, top_p, guidance)
         if not 0 < temperature <= 10 or not 0 < top_p <= 1 or not 0 <= guidance <= 5:

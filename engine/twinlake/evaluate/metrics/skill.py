@@ -10,6 +10,8 @@ right in its columns and wrong in how they hang together gets 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from twinlake.evaluate.counters import Floats
@@ -40,43 +42,47 @@ def _answer(distances: list[float], ceilings: list[float] | None, trivials: list
 
 def column_skill(evidence: Evidence) -> Result:
     """Of single columns, beyond the uniform distribution over the bins that occur."""
-    counts = _counts(evidence)
-    if isinstance(counts, str):
-        return not_computed(counts)
-    real, twin, held = counts
-    own = by_column(real, twin)
-    if not own:
-        return not_computed("no column varies")
-    single = dict(zip(real.columns, real.single, strict=True))
-    trivials = [total_variation(single[c], (single[c] > 0).astype(np.float64)) or 0.0 for c in own]
-    ceilings = list(by_column(real, held).values()) if held is not None else None
-    return _answer(list(own.values()), ceilings, trivials, twin.rows)
+    return _from_counts(evidence, _columns, "no column varies")
 
 
 def pair_skill(evidence: Evidence) -> Result:
     """Of pairs of columns on coarse bins, beyond columns that know nothing of each other."""
-    counts = _counts(evidence)
-    if isinstance(counts, str):
-        return not_computed(counts)
-    real, twin, held = counts
-    own = by_pair(real, twin)
-    if not own:
-        return not_computed("fewer than two columns vary")
+    return _from_counts(evidence, _pairs, "fewer than two columns vary")
+
+
+def _columns(real: TokenCounts, other: TokenCounts | None) -> list[float]:
+    """Distances of single columns of `other`; of a table that knows nothing, where there is none."""
+    if other is not None:
+        return list(by_column(real, other).values())
+    single = dict(zip(real.columns, real.single, strict=True))
+    return [total_variation(single[c], (single[c] > 0).astype(np.float64)) or 0.0 for c in by_column(real, real)]
+
+
+def _pairs(real: TokenCounts, other: TokenCounts | None) -> list[float]:
+    """The same of pairs."""
+    if other is not None:
+        return list(by_pair(real, other).values())
     tables = dict(zip(real.pair_list(), real.pairs, strict=True))
-    trivials = [total_variation(tables[p], _product(tables[p])) or 0.0 for p in own]
-    ceilings = list(by_pair(real, held).values()) if held is not None else None
-    return _answer(list(own.values()), ceilings, trivials, twin.rows)
+    return [total_variation(tables[p], _product(tables[p])) or 0.0 for p in by_pair(real, real)]
 
 
-def _counts(evidence: Evidence) -> tuple[TokenCounts, TokenCounts, TokenCounts | None] | str:
-    """Counts of the train rows, of the twin at the holdout's size where known, and of the holdout; or why there are none."""
+Distances = Callable[[TokenCounts, TokenCounts | None], list[float]]
+
+
+def _from_counts(evidence: Evidence, distances: Distances, nothing: str) -> Result:
+    """At the holdout's number of rows where the twin was counted there."""
     real, twin, held = evidence.counts_real, evidence.counts_synthetic, evidence.counts_holdout
     at = evidence.counts_synthetic_at_holdout
     if real is None or twin is None:
-        return "no token counts were given"
+        return not_computed("no token counts were given")
     if min(real.rows, twin.rows) == 0:
-        return "one of the tables has no rows"
-    return real, at if at is not None and at.rows else twin, held if held is not None and held.rows else None
+        return not_computed("one of the tables has no rows")
+    fair = at if at is not None and at.rows else twin
+    own = distances(real, fair)
+    if not own:
+        return not_computed(nothing)
+    ceilings = distances(real, held) if held is not None and held.rows else None
+    return _answer(own, ceilings, distances(real, None), fair.rows)
 
 
 def _product(table: Counts | Floats) -> Floats:
