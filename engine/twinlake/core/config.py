@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from twinlake.core.errors import ConfigError, escaped, nearest
 from twinlake.core.llm_config import LlmConfig
+from twinlake.core.privacy_config import PrivacyConfig
 from twinlake.core.section import Count, Section, Share
 from twinlake.core.strict_yaml import MAX_BYTES, read_yaml
 from twinlake.core.sweep_config import SweepConfig
@@ -148,13 +149,6 @@ class TrainConfig(Section):
     )
     max_failures: Count = Field(2, ge=0, description="Worker failures to recover from before giving up.")
     ray_address: str | None = Field(None, description="Join this Ray cluster instead of starting a local one.")
-
-
-class PrivacyConfig(Section):
-    """Whose data is protected, and how rare a value may be."""
-
-    unit: str | None = Field(None, description="Column that tells people apart; default: each row is one person.")
-    min_people: Count = Field(10, ge=2, description="Values held by fewer people never reach an artifact or the model.")
 
 
 class BalanceConfig(Section):
