@@ -54,7 +54,7 @@ def test_each_kind_of_column_gets_its_transform_and_synthesis() -> None:
         "state": ("keep", "string", "model"),
         "badge": ("redact", "string", "constant"),  # a label without a rule
         "amount": ("keep", "decimal(10,2)", "model"),
-        "notes": ("keep", "string", "text"),
+        "notes": ("spans", "string", "text"),
         "gone": ("keep", "string", "null"),
         "blob": ("redact", "binary", "null"),
         "tags": ("drop", "array<string>", "none"),
@@ -89,7 +89,9 @@ def test_synthesis_follows_transform_and_kind(rule: dict[str, Any], kind: str, s
 def test_text_that_contains_personal_data_is_redacted_unless_a_rule_says_otherwise() -> None:
     column = ("notes", "string", True, "text", None)
     found = Labels((ColumnLabel("notes", "string", contains={"EMAIL_ADDRESS": 0.01}),), 9000)
-    plan = make_plan(profile(column), found, load_policy(None))
+    default = make_plan(profile(column), found, load_policy(None))["notes"]  # what is found goes, the rest of the text stays
+    assert (default.transform, default.parameters["default"], default.synthesis) == ("spans", "redact", "text")
+    plan = make_plan(profile(column), found, load_policy({"rules": []}))
     assert (plan["notes"].transform, "contains EMAIL_ADDRESS" in plan["notes"].reason) == ("redact", True)
     kept = make_plan(profile(column), found, load_policy({"rules": [{"kind": "text", "transform": "keep"}]}))
     assert kept["notes"].transform == "keep"

@@ -69,3 +69,10 @@ GENERAL: dict[str, str] = {
     "US_MBI": "HEALTH_PLAN_NUMBER",
 }
 """Entity -> the general entity that it is a case of."""
+
+
+def means(selector: str, entity: str) -> bool:
+    """Whether `selector` stands for `entity`: its name, its general one (`NATIONAL_ID`), or its group (`finance/*`)."""
+    if selector.endswith("/*"):
+        return entity in GROUPS.get(selector[:-2], ())
+    return selector in (entity, GENERAL.get(entity))

@@ -23,7 +23,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from twinlake.classify.entities import GENERAL, GROUPS
+from twinlake.classify.entities import GENERAL, GROUPS, means
 from twinlake.core.errors import ConfigError, PolicyError, escaped, nearest
 from twinlake.core.strict_yaml import Lines, read_yaml
 from twinlake.transform.transforms import TRANSFORMS, Inner, Transform
@@ -72,7 +72,7 @@ class Rule:
     def selects(self, target: Target) -> bool:
         """Whether the rule is for this column or leaf."""
         if self.selector == "entity":
-            return target.entity is not None and any(_means(value, target.entity) for value in self.values)
+            return target.entity is not None and any(means(value, target.entity) for value in self.values)
         if self.selector == "path":
             return bool(target.path) and f"{target.name}{target.path}" in self.values
         if self.selector == "kind":
@@ -96,12 +96,6 @@ class Policy:
     rules: tuple[Rule, ...]
     name: str = field(default="policy", compare=False)
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def _means(value: str, entity: str) -> bool:
-    if value.endswith("/*"):
-        return entity in GROUPS.get(value[:-2], ())
-    return value in (entity, GENERAL.get(entity))
 
 
 def _is_type(value: str, spark_type: str) -> bool:

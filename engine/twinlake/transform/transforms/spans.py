@@ -4,6 +4,7 @@
     entities: {PERSON: fake, EMAIL_ADDRESS: {transform: encrypt}, DATE_TIME: {transform: date_shift, per: id, within: 30}}
     default: redact              # every other entity
 
+`"demographic/*"` stands for its group, as in rules; an entity's own name goes before it.
 A surrogate inside text is the one that the value has in a column of its own (the join domain is the entity). A
 ciphertext is written `<EMAIL_ADDRESS:key id.ciphertext>`, so that restoring finds it. A span that its transform can't
 work on is redacted. What no detector finds stays: where that is too much, redact the column. `ner: true` finds names and
@@ -20,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from twinlake.classify.entities import means
 from twinlake.core.keys import Keyring
 from twinlake.transform.transforms.base import Context, Inner, Parameter, Transform, applied, spec_of
 from twinlake.transform.transforms.conditional import no_key
@@ -111,7 +113,8 @@ def restore_spans(array: pa.Array, parameters: Mapping[str, Any], keys: Keyring,
 
 def _for_entity(entity: str, parameters: Mapping[str, Any]) -> Inner:
     entities = parameters.get("entities", {})
-    return spec_of(entity, entities[entity] if entity in entities else parameters.get("default", "redact"))
+    selector = entity if entity in entities else next((s for s in entities if means(s, entity)), None)
+    return spec_of(entity, parameters.get("default", "redact") if selector is None else entities[selector])
 
 
 def _inner(parameters: Mapping[str, Any]) -> tuple[Inner, ...]:
@@ -142,7 +145,7 @@ SPANS = Transform(
     "spans",
     spans,
     (
-        Parameter("entities", dict, help="entity: transform"),
+        Parameter("entities", dict, help="entity, or group/*: transform"),
         Parameter("default", object, help="transform of all other entities; default: redact"),
         Parameter("least", float, minimum=0, maximum=1, help="score from which on a span counts"),
         Parameter("ner", bool, help="names, places and addresses by a model too: needs twinlake[ner]"),
