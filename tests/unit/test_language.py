@@ -180,7 +180,7 @@ def test_texts_follow_from_what_is_given(settings: LanguageSettings) -> None:
 
 
 def test_guided_texts_follow_the_formula(settings: LanguageSettings) -> None:
-    """l + g (l - l0) step by step, l0 of a row of which nothing is known; NULL comes as often as without guidance."""
+    """l + g (l - l0) step by step, l0 of a row of which nothing is known; NULL and END are as likely as without guidance."""
     layout = replace(LAYOUT, given=True)
     network, rows, strength = network_of(settings, layout), 48, 1.5
     sampler, drawn = sampler_of(network), uniforms(rows)
@@ -205,13 +205,11 @@ def test_guided_texts_follow_the_formula(settings: LanguageSettings) -> None:
         for at in range(TEXT):
             learned, nothing = logits(row, True, at), logits(row, False, at)
             guided = learned + strength * (learned - nothing)
-            shares = torch.where(pieces == 2, 0.0, 1.0)
-            rest = shares * (pieces != NULL)
-            chance = (guided.exp() * rest) / (guided.exp() * rest).sum()
-            if at == 0:
-                null = float((learned.exp() * shares / (learned.exp() * shares).sum())[NULL])
-                chance = chance * (1 - null)
-                chance[NULL] = null
+            allowed = ((pieces != 2) & ((pieces != NULL) | (at == 0))).float()
+            plain = (learned.exp() * allowed) / (learned.exp() * allowed).sum()
+            marks = (pieces == NULL) | (pieces == END)
+            words = guided.exp() * allowed * ~marks
+            chance = torch.where(marks, plain, words / words.sum() * (1 - plain[marks].sum()))
             ends = chance.cumsum(0)
             token, u = int(out[row, 4 + at]), float(drawn[4 + at, row])
             assert float(ends[token]) + 1e-4 >= u >= float(ends[token] - chance[token]) - 1e-4

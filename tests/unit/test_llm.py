@@ -79,7 +79,7 @@ NOTE = len(COLUMNS) - 1
 
 def script_of(format_: str) -> RowScript:
     tokenizer: Any = Prosaic(frozenset(WORDS), 3)
-    text = (Text(NOTE, BOUND, True),)
+    text = (Text(NOTE, BOUND, BOUND, True),)
     return RowScript(Codec(COLUMNS, SCHEMA), text, tokenizer, False, format_, "One row:", 400, "", "")
 
 
@@ -221,7 +221,7 @@ def test_every_row_is_valid(language_model: tuple[Any, Any], script: RowScript) 
         else:
             assert len(next(csv.reader(io.StringIO(row_text(script, own).decode(), newline="")))) == len(COLUMNS)
     assert len({str(r) for r in rows}) == 48 and any(r["note"] for r in rows)
-    plain = replace(script, texts=(Text(NOTE, BOUND, False),))
+    plain = replace(script, texts=(Text(NOTE, BOUND, BOUND, False),))
     told = script.decode(sampler_of(language_model, plain).draw_rows(uniforms(sampler, 40)), *_no_draws(40))
     assert told["note"].null_count == 0
     assert (sampler.draw_rows(uniforms(sampler, 20), style=Style(0.5, 0.9))[:, 0] < script.codec.sizes[0] - 1).all()

@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinlake.core.errors import ModelError
+from twinlake.models.codec import Codec
+from twinlake.models.column import ColumnCodec
+from twinlake.models.script import Script, Text
 from twinlake.models.tokenizer import END, NULL, RARE, Tokenizer, count_units, train_tokenizer, units_of
+from twinlake.models.transcribe import longest_of
 
 TEXTS = [f"My card {'has not' if i % 3 else 'still has not'} arrived, after {i % 7} weeks!" for i in range(60)]
 SECRET = "Zyxwvutsky"
@@ -104,3 +108,29 @@ def test_nothing_to_learn_and_damage_are_told() -> None:
         train_tokenizer({})
     with pytest.raises(ModelError, match="damaged"):
         Tokenizer(b"no model", frozenset())
+
+
+def test_a_text_that_was_cut_ends_with_the_unknown_and_no_longer_one_is_written() -> None:
+    tokenizer = Tokenizer(MODEL, frozenset(counted(TEXTS)))
+    [whole, cut] = tokenizer.encode(pa.array(["My card", "My card has not"]), 40, cut=15)
+    assert whole[list(whole).index(END) - 1] != RARE and cut[list(cut).index(END) - 1] == RARE
+    schema = pa.schema([("note", pa.string())])
+    script = Script(Codec((ColumnCodec("note", "string", "text"),), schema), (Text(0, 40, 9, False, True),), tokenizer)
+    empty = pa.RecordBatch.from_arrays([pa.array([None, None], pa.string())], schema=schema)
+    assert script.with_texts(empty, np.stack([whole, cut])).column(0).to_pylist() == ["My card", "My card h"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "found"),
+    [
+        ([], (0, False)),
+        ([5, 9], (5, False)),  # fewer than ten people: what all reach
+        ([*range(1, 101)], (91, False)),  # ten reach 91
+        ([*range(1, 91), *[128] * 10], (128, True)),
+        ([*range(1, 91), *[128] * 10, 200], (128, True)),  # one got longer later
+        ([*range(1, 91), *[128] * 10, *range(130, 150)], (140, False)),  # 20 are longer: no cut
+        ([*range(1, 2_001), *[3_000] * 12], (3_000, False)),  # ten of 2,012 are too few to be a cut
+    ],
+)
+def test_the_greatest_length_is_one_that_people_share(lengths: list[int], found: tuple[int, bool]) -> None:
+    assert longest_of(lengths, 10) == found

@@ -64,8 +64,9 @@ class Prosaic:
         """The bytes of a text as ids."""
         return [FIRST_BYTE + byte for byte in self.told(text).encode("utf-8")]
 
-    def encode(self, texts: pa.Array, width: int) -> Tokens:
-        """Ids, uint16 [rows, width], as Tokenizer.encode; what is longer is cut off between characters."""
+    def encode(self, texts: pa.Array, width: int, cut: int | None = None) -> Tokens:
+        """Ids, uint16 [rows, width], as Tokenizer.encode; what is longer is cut off between characters. A text that was `cut`
+        has its end like any other: prompts and rows are one text, in which nothing can be left out."""
         out = np.full((len(texts), width), END, np.uint16)
         for row, text in enumerate(texts.to_pylist()):
             ids = [NULL] if text is None else self.pieces(text)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from twinlake.core.errors import ModelError
 from twinlake.models.automaton import Automaton, of_sets
@@ -25,17 +26,20 @@ from twinlake.models.layout import Layout
 from twinlake.models.tokenizer import Tokenizer
 from twinlake.tables.parts import write_text
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("script.json", "tokenizer.model", "words.txt")
 
 
 @dataclass(frozen=True)
 class Text:
-    """A free-text column: its position, the most pieces it may have, whether it may be null."""
+    """A free-text column: its position, the most pieces and characters it may have, whether it may be null, and whether its
+    texts of `longest` characters are the beginnings of longer ones (cut to fit a column, say)."""
 
     column: int
     bound: int
+    longest: int
     nulls: bool
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,10 @@ class Script:
         closed = self.codec.encode(batch)
         if self.tokenizer is None:
             return closed
-        texts = [self.tokenizer.encode(batch.column(t.column).cast(pa.string()), t.bound) for t in self.texts]
+        texts = [
+            self.tokenizer.encode(batch.column(t.column).cast(pa.string()), t.bound, t.longest if t.cut else None)
+            for t in self.texts
+        ]
         return np.concatenate([closed, *texts], axis=1)
 
     def decode(
@@ -91,6 +98,7 @@ class Script:
         for text in self.texts:
             assert self.tokenizer is not None
             told = self.tokenizer.decode(tokens[:, place : place + text.bound])
+            told = pc.utf8_slice_codeunits(told, 0, text.longest)
             field = self.codec.schema.field(text.column)
             batch = batch.set_column(text.column, field, told.cast(field.type))
             place += text.bound

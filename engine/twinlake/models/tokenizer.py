@@ -133,12 +133,17 @@ class Tokenizer:
             unit = "".join(c if c.isspace() else str(draw // 10**place % 10) for place, c in enumerate(unit))
         return tuple(FIRST_PIECE + piece for piece in self._processor.EncodeAsIds(unit))
 
-    def encode(self, texts: pa.Array, width: int) -> Tokens:
-        """Ids, uint16 [rows, width]: those of a text, then END; a null is NULL. What is longer than `width` is cut off."""
+    def encode(self, texts: pa.Array, width: int, cut: int | None = None) -> Tokens:
+        """Ids, uint16 [rows, width]: those of a text, then END; a null is NULL. What is longer than `width` is left out.
+
+        A text of `cut` characters is the beginning of one that went on: RARE behind it says that what followed is not known, so
+        no end is learned there."""
         out = np.full((len(texts), width), END, np.uint16)
         for row, text in enumerate(texts.to_pylist()):
-            ids = [NULL] if text is None else self.pieces(text)[:width]
-            out[row, : len(ids)] = ids
+            ids = [NULL] if text is None else self.pieces(text)
+            if cut is not None and text is not None and len(text) >= cut:
+                ids = [*ids, RARE]
+            out[row, : len(ids)] = ids[:width]
         return out
 
     def decode(self, ids: Tokens) -> pa.Array:

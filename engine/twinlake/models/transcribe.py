@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ SAMPLE_CELLS = 1_000_000
 MOST_WORDS = 100_000
 LENGTH_ROWS = 20_000
 ENOUGH = 0.995
+CUT_SHARE, FEW_LONGER = 0.01, 0.1
 
 
 def free_texts(codec: Codec) -> tuple[int, ...]:
@@ -121,29 +122,44 @@ def texts_of(
     people: int,
     most: int,
 ) -> tuple[Text, ...]:
-    """How texts are told: how many pieces nearly all of them have, and whether enough are null."""
-    task = partial(_lengths, table=str(table), codec=codec, columns=columns, tokenizer=tokenizer, most=most)
+    """How texts are told: how many pieces nearly all of them have, the length that `people` of them reach, whether enough are
+    null."""
+    task = partial(_lengths, table=str(table), codec=codec, columns=columns, tokenizer=tokenizer, people=people, most=most)
     [found] = run_tasks(spark, [0], None, task)
     return tuple(
-        Text(c, one["bound"], one["nulls"] >= people and c not in codec.filled)
+        Text(c, one["bound"], one["longest"], one["nulls"] >= people and c not in codec.filled, one["cut"])
         for c, one in zip(columns, found["columns"], strict=True)
         if one["bound"]
     )
 
 
 def _lengths(
-    number: int, table: str, codec: Codec, columns: tuple[int, ...], tokenizer: Tokenizer, most: int
+    number: int, table: str, codec: Codec, columns: tuple[int, ...], tokenizer: Tokenizer, people: int, most: int
 ) -> Iterator[dict[str, Any]]:
-    """How long texts are in pieces, among the first rows of a part."""
+    """How long texts are in pieces and characters, among the first rows of a part."""
     file = f"{table}/{read_manifest(Path(table))['parts'][number]['file']}"
     rows = next((codec.flat(read) for read in read_part(file, LENGTH_ROWS)), None)
     found = []
     for column in columns:
         texts = decoded(rows.column(column)).to_pylist() if rows is not None else []
-        lengths = [len(tokenizer.pieces(t)) for t in texts if t is not None]
-        bound = int(np.ceil(np.quantile(lengths, ENOUGH))) if lengths else 0
-        found.append({"bound": min(most, bound), "nulls": sum(t is None for t in texts)})
+        told = [t for t in texts if t is not None]
+        pieces = [len(tokenizer.pieces(t)) for t in told]
+        longest, cut = longest_of([len(t) for t in told], people)
+        bound = int(np.ceil(np.quantile(pieces, ENOUGH))) + cut if pieces else 0
+        found.append({"bound": min(most, bound), "longest": longest, "cut": cut, "nulls": len(texts) - len(told)})
     yield {"columns": found}
+
+
+def longest_of(lengths: Sequence[int], people: int) -> tuple[int, bool]:
+    """The length that texts are cut to, and True: CUT_SHARE of them have it, and hardly any are longer (by a mark in the place
+    of what was redacted, say). Else the length that `people` texts reach (all, if there are fewer), and False."""
+    if not lengths:
+        return 0, False
+    values, counts = np.unique(lengths, return_counts=True)
+    shared = np.flatnonzero(counts >= max(people, CUT_SHARE * len(lengths)))
+    if len(shared) and counts[shared[-1] + 1 :].sum() <= FEW_LONGER * counts[shared[-1]]:
+        return int(values[shared[-1]]), True
+    return sorted(lengths, reverse=True)[min(people, len(lengths)) - 1], False
 
 
 def _write_part(number: int, table: str, out: str) -> Iterator[dict[str, Any]]:

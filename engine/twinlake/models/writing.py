@@ -218,9 +218,9 @@ class _Chunk:
             logits = learned if self._blind is None else self._guided(learned, place + at, rows, head, bias)
             logits, learned = logits + model._text_mask, learned + model._text_mask
             if at or column not in self._nulls:
-                logits[:, NULL] = -torch.inf
-            elif self._blind is not None:
-                logits[:, NULL] = _as_likely(learned, logits)
+                logits[:, NULL] = learned[:, NULL] = -torch.inf
+            if self._blind is not None:
+                _as_likely(logits, learned)
             drawn = pick(logits, size, self._uniforms[place + at][active], None, self._style).to(torch.int64)
             self.tokens[place + at, active] = drawn
             self._before[active] = drawn + start
@@ -236,7 +236,10 @@ class _Chunk:
         return learned + self._style.guidance * (learned - blind)
 
 
-def _as_likely(learned: Tensor, logits: Tensor) -> Tensor:
-    """The logit that makes NULL as likely among `logits` as it is among `learned`, float32 [rows]."""
-    others = torch.arange(learned.shape[1]) != NULL
-    return learned[:, NULL] - learned[:, others].logsumexp(1) + logits[:, others].logsumexp(1)
+def _as_likely(logits: Tensor, learned: Tensor) -> None:
+    """Makes NULL and END as likely among `logits` as they are among `learned`, [rows, pieces], in place: guidance is about what
+    a text says, not whether it is there and how long it is."""
+    marks = torch.tensor([NULL, END])
+    words = torch.ones(learned.shape[1], dtype=torch.bool)
+    words[marks] = False
+    logits[:, marks] = learned[:, marks] + (logits[:, words].logsumexp(1) - learned[:, words].logsumexp(1))[:, None]
