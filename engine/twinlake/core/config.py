@@ -117,9 +117,10 @@ class LanguageConfig(Section):
 class ModelConfig(Section):
     """The generative model."""
 
-    family: Literal["tabular", "language", "llm"] = Field(
+    family: Literal["tabular", "marginal", "language", "llm"] = Field(
         "tabular",
-        description="tabular: fast, for any table; language: written token by token, free text above all; llm: your own LLM.",
+        description="tabular: fast, for any table; marginal: from counts alone, the fastest; language: written token by token, "
+        "free text above all; llm: your own LLM.",
     )
     language: LanguageConfig = Field(LanguageConfig(), description="Of the language family, and of texts in any family.")
     llm: LlmConfig = Field(LlmConfig(), description="Of the llm family: a language model of your own, fine-tuned.")

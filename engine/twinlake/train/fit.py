@@ -12,11 +12,13 @@ from twinlake.profile.counts import TokenCounts
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.fit_language import fit_language
 from twinlake.train.fit_llm import fit_llm
+from twinlake.train.fit_marginal import fit_marginal
 from twinlake.train.fit_tabular import fit_tabular
 
 MODELS = {
     "tabular": fit_tabular,  # any-order autoregression over tokens; fast, steerable
     "language": fit_language,  # rows and texts written token by token; any column
+    "marginal": fit_marginal,  # shares of values beside those of one other column, from counts alone
     "llm": fit_llm,  # the same by a language model of the user's, fine-tuned
 }
 

@@ -23,17 +23,15 @@ from twinlake.core.seeds import derive
 from twinlake.models.calibration import calibrate
 from twinlake.models.codec import Codec
 from twinlake.models.continuing import value_maps
-from twinlake.models.encode import TEXTS
 from twinlake.models.places import places_of
 from twinlake.models.sampler import TabularSampler
-from twinlake.models.script import Script
-from twinlake.models.store import TEXTS as TEXT_WEIGHTS
 from twinlake.models.store import check_model, determines_of, doors_of, drawable_of, load_model, model_folder, save_model
 from twinlake.models.tabular import MANY_ROWS, TabularSettings, choose_parents, model_facts, orders_of, settings_for
+from twinlake.models.tree import information_of
 from twinlake.profile.counts import TokenCounts
 from twinlake.train.data import CHOSEN_FROM, Schedule
-from twinlake.train.fit_language import train_script
-from twinlake.train.links import information_of, links_of
+from twinlake.train.fit_language import train_texts
+from twinlake.train.links import links_of
 from twinlake.train.runner import run_training
 from twinlake.train.tabular import TabularPlan
 
@@ -70,14 +68,7 @@ def fit_tabular(
     else:  # every column is constant or regenerated: there is nothing to learn
         facts = {"family": "tabular", "rows": rows, "order": [], "sizes": [], "history": []}
         weights, facts["slots"] = {}, [[] for _ in codec.columns]
-    script = None
-    if (shards / TEXTS).is_dir():  # the texts of the table, given the rest of a row
-        progress.say("training the texts")
-        script, apart = Script.load(shards / TEXTS), work.with_name(f"{work.name}-texts")
-        free = train.model_copy(update={"loss_limits": []})  # those are of the rows
-        told = train_script(script, shards / TEXTS, apart, model, free, rows, derive(seed, "texts"), progress, verbose)
-        weights |= {f"{TEXT_WEIGHTS}{name}": tensor for name, tensor in told[0].items()}
-        facts["texts"] = told[1]
+    script = train_texts(shards, work, model, train, rows, seed, progress, verbose, weights, facts)
     saved = save_model(out, codec, weights, facts, script)
     shutil.rmtree(work / "ray", ignore_errors=True)
     return saved
