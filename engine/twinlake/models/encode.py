@@ -34,8 +34,8 @@ from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.shapes import leaves_of
 from twinlake.models.times import Since, difference, since_of
 from twinlake.models.token_tables import FILE as TABLES
-from twinlake.models.token_tables import count_tables
-from twinlake.models.tree import column_forest, token_parents
+from twinlake.models.token_tables import TokenTree, count_tables
+from twinlake.models.tree import column_tree
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs, measured_columns
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, sync, write_text
@@ -105,8 +105,8 @@ def encode_table(
     codec = replace(codec, relations=check.result())
     write_text(codec_file, codec.to_json())
     if model.family == "marginal":
-        parents = token_parents(codec.slots, column_forest(codec, counts))
-        count_tables(spark, out, codec.sizes, parents).save(out / TABLES)
+        tree = TokenTree.of(codec, column_tree(codec, counts))
+        count_tables(spark, out, tree).save(out / TABLES)
     if model.family == "llm":
         from twinlake.models.llm_shards import fit_rows, write_rows
 

@@ -1,4 +1,4 @@
-"""The `marginal` family: a tree of tokens, each drawn from a table of its shares beside each value of the one it hangs on.
+"""The `marginal` family: a tree of tokens, each drawn from a table of its shares beside the values that it hangs on.
 
 What is known of a row is passed up the tree and drawn down again (Pearl, "Probabilistic reasoning in intelligent systems",
 1988, chapter 4), so any columns may be known and the others follow their exact shares given those. Blocks, conditions and
@@ -17,12 +17,13 @@ import numpy.typing as npt
 from twinlake.core.seeds import generator
 from twinlake.models.column import Tokens
 from twinlake.models.sampler import BLOCK_ROWS, PADDED_ROWS, PLAIN, Given, Known, Style
-from twinlake.models.tree import parents_first
+from twinlake.models.token_tables import TokenTree
 
 Floats = npt.NDArray[np.float64]
 Values = npt.NDArray[np.int64]
 Groups = npt.NDArray[np.int64] | None
 LARGEST_UNIFORM = 1.0 - 1e-6
+ROWS_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,31 @@ class _Evidence:
 
 @dataclass
 class TreeSampler:
-    """`tables[t]`, float64 [values of token parents[t] or 1, values]: shares of what may be drawn sum to 1. `drawable`: by
-    first token. `determines`: (a, b, the code of column b for each code of column a or -1), see models/relations.py."""
+    """`tables[t]`, float64 of the tree's shape of token t: shares of its values beside what it hangs on, those that may be
+    drawn of sum 1. `drawable`: by first token. `determines`: (a, b, the code of column b for each code of column a or -1), see
+    models/relations.py."""
 
-    sizes: tuple[int, ...]
+    tree: TokenTree
     slots: tuple[tuple[int, ...], ...]
-    parents: tuple[int, ...]
     tables: list[Floats]
     drawable: Mapping[int, npt.NDArray[np.bool_]]
     determines: Sequence[tuple[int, int, Sequence[int]]] = ()
-    _order: list[int] = field(init=False)
     _ready: dict[Style, list[Floats]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._order = parents_first(self.parents)
         for token, table in enumerate(self.tables):
-            mass = (table * self._may(token)).sum(axis=1, keepdims=True)
-            usual = table.sum(axis=0) * self._may(token)  # of a value beside which nothing may be drawn
+            mass = (table * self._may(token)).sum(axis=2, keepdims=True)
+            usual = table.sum(axis=(0, 1)) * self._may(token)  # beside a value where nothing else may be drawn
             self.tables[token] = np.where(mass > 0, table / np.where(mass > 0, mass, 1.0), usual / max(usual.sum(), 1e-300))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Values of each token."""
+        return self.tree.sizes
+
+    @cached_property
+    def _order(self) -> list[int]:
+        return self.tree.order
 
     def draw(self, block: int, seed: int, attempt: int = 0, given: Sequence[Given] = (), rows: int = BLOCK_ROWS) -> Tokens:
         """Tokens of a whole block, uint16 [rows, S]; see `draw_rows`."""
@@ -88,8 +96,8 @@ class TreeSampler:
         if groups is None and known is None:
             return self._drawn(uniforms, self._evidence(given, None, None), style)
         out = np.empty((rows, len(self.sizes)), np.uint16)
-        for start in range(0, rows, BLOCK_ROWS):  # bounds the memory of shares by row
-            some = np.arange(start, min(start + BLOCK_ROWS, rows))
+        for start in range(0, rows, ROWS_AT_ONCE):  # bounds the memory of shares by row
+            some = np.arange(start, min(start + ROWS_AT_ONCE, rows))
             # products of a few rows differ in their last bits
             padded = np.append(some, np.repeat(some[-1:], -len(some) % PADDED_ROWS))
             cells = None if known is None else Known(known.tokens[padded], known.mask[padded])
@@ -101,11 +109,16 @@ class TreeSampler:
         """Natural logarithm of the probability of each row of tokens [rows, S]; -inf where it can't be drawn."""
         values = tokens.T.astype(np.int64)
         total = np.zeros(len(tokens))
-        for token, (parent, table) in enumerate(zip(self.parents, self.tables, strict=True)):
-            above = values[parent] if parent >= 0 else np.zeros(len(tokens), np.int64)
+        for token, table in enumerate(self.tables):
+            shares = table[(*self._beside(token, values), values[token])] * self._may(token)[values[token]]
             with np.errstate(divide="ignore"):
-                total += np.log(table[above, values[token]] * self._may(token)[values[token]])
+                total += np.log(shares)
         return total
+
+    def _beside(self, token: int, values: Values) -> tuple[Values, Values]:
+        """The values [rows] of the hub and of the parent of a token, 0 where it does not hang on them."""
+        nothing, parent = np.zeros(values.shape[1], np.int64), self.tree.parents[token]
+        return values[self.tree.hub] if self.tree.hubbed[token] else nothing, values[parent] if parent >= 0 else nothing
 
     def _may(self, token: int) -> npt.NDArray[np.bool_]:
         found = self.drawable.get(token)
@@ -126,75 +139,77 @@ class TreeSampler:
     def _drawn(self, uniforms: npt.NDArray[np.float32], evidence: _Evidence, style: Style) -> Tokens:
         rows = uniforms.shape[1]
         drawn = np.minimum(uniforms.astype(np.float64), LARGEST_UNIFORM)
-        likely = self._upward(evidence)
-        ready = self._lookups(style)
-        values = np.zeros((len(self.sizes), rows), np.int64)
-        nowhere = np.zeros(rows, np.int64)
+        likely, ready = self._upward(evidence), self._lookups(style)
+        values, every = np.zeros((len(self.sizes), rows), np.int64), np.arange(rows)
         for token in self._order:
-            above = values[self.parents[token]] if self.parents[token] >= 0 else nowhere
-            mask = evidence.known(token)
+            mask, table = evidence.known(token), self.tables[token]
             if mask is not None and evidence.values is not None and mask.all():
                 values[token] = evidence.values[token]
                 continue
-            shares, pairs = likely.get(token), evidence.second.get(token)
+            (hub, above), shares, pairs = self._beside(token, values), likely.get(token), evidence.second.get(token)
             if shares is None and pairs is None:
-                found = _look_up(ready[token], above, drawn[token])
+                found = _look_up(ready[token], hub * table.shape[1] + above, drawn[token])
             elif (shares is None or len(shares) == 1) and (pairs is None or len(pairs) == 1):
-                table = self._asked(token, self.tables[token], shares, None if pairs is None else pairs[0])
-                found = _look_up(_lookup(table, style), above, drawn[token])
+                # shares of the hub's values stand beside the table's, which may not hang on it
+                wanted = np.ones((1, 1, 1)) if shares is None else shares[0][:, None]
+                asked = self._asked(token, table, wanted if pairs is None else wanted * pairs)
+                row = (hub if len(asked) > 1 else 0) * table.shape[1] + above
+                found = _look_up(_lookup(asked.reshape(-1, table.shape[2]), style), row, drawn[token])
             else:
-                group = evidence.groups if pairs is not None and len(pairs) > 1 and evidence.groups is not None else nowhere
-                weights = self._asked(token, self.tables[token][above], shares, None if pairs is None else pairs[group, above])
-                found = _pick(weights, drawn[token], style)
+                wanted = np.ones((1, 1))
+                if shares is not None:
+                    wanted = shares[every if len(shares) > 1 else 0, hub if shares.shape[1] > 1 else 0]
+                if pairs is not None:
+                    group = evidence.groups if len(pairs) > 1 and evidence.groups is not None else 0
+                    wanted = wanted * pairs[group, above]
+                found = _pick(self._asked(token, table[hub, above], wanted), drawn[token], style)
             if mask is not None and evidence.values is not None:
                 found = np.where(mask, evidence.values[token], found)
             values[token] = found
         self._relate(values, drawn, evidence)
         return values.T.astype(np.uint16)
 
-    def _asked(self, token: int, table: Floats, shares: Floats | None, pairs: Floats | None) -> Floats:
-        """`table` as far as `shares` and `pairs` ask for it; where that leaves nothing, what they ask for."""
-        wanted = self._may(token) * (1.0 if shares is None else shares)
-        wanted = np.broadcast_to(wanted if pairs is None else wanted * pairs, table.shape)
+    def _asked(self, token: int, table: Floats, wanted: Floats) -> Floats:
+        """`table` as far as the shares `wanted` ask for it; where that leaves nothing, what they ask for."""
+        wanted = np.asarray(wanted * self._may(token))
         both = table * wanted
-        impossible = ~both.any(axis=1)
+        impossible = ~both.any(axis=-1)
         if impossible.any():
-            both[impossible] = np.where(wanted.any(axis=1, keepdims=True), wanted, table * self._may(token))[impossible]
+            instead = np.where(wanted.any(axis=-1, keepdims=True), wanted, table * self._may(token))
+            both[impossible] = np.broadcast_to(instead, both.shape)[impossible]
         return both
 
     def _upward(self, evidence: _Evidence) -> dict[int, Floats]:
-        """By token how likely what is asked at it and below it is for each of its values, [1 or rows, V] up to a factor; the
-        tokens at and below which nothing is asked are left out."""
-        out: dict[int, Floats] = {token: self._may(token) * shares for token, shares in evidence.first.items()}
+        """By token how likely what is asked at it and below it is for each value of the hub and of its own, [1 or rows, 1 or
+        hub, V] up to a factor; tokens at and below which nothing is asked are left out."""
+        first = {token: (self._may(token) * shares)[:, None] for token, shares in evidence.first.items()}
+        out = dict(first)
         for token in reversed(self._order):
-            own, parent = out.get(token), self.parents[token]
+            own, parent = out.get(token), self.tree.parents[token]
             if own is not None:
-                out[token] = own = _scaled(own, evidence.first.get(token))
-            if parent < 0 or (message := self._message(token, own, evidence)) is None:
+                out[token] = own = _scaled(own, first.get(token))
+            message = self._message(token, own, evidence)
+            if message is None or (parent < 0 and not self.tree.hubbed[token]):
                 continue
+            if parent < 0:  # a root tells the hub
+                parent, message = self.tree.hub, message.transpose(0, 2, 1)
             before = out.get(parent)
             out[parent] = _scaled(message if before is None else before * message, before)
         return out
 
     def _message(self, token: int, shares: Floats | None, evidence: _Evidence) -> Floats | None:
-        """How likely what is asked at and below a token is for each value of its parent, [1 or rows, Vp]."""
+        """How likely what is asked at and below a token is for the values of hub and parent, [1 or rows, 1 or hub, Vp]."""
         table, pairs, mask = self.tables[token], evidence.second.get(token), evidence.known(token)
         out: Floats | None = None
-        if (mask is None or not mask.all()) and (shares is not None or pairs is not None):
-            wanted = self._may(token)[None] * (1.0 if shares is None else shares)
-            if pairs is None:
-                out = wanted @ table.T
-            elif len(wanted) == 1:
-                out = (table * pairs * wanted[:, None]).sum(axis=2)
-                out = out if len(out) == 1 or evidence.groups is None else out[evidence.groups]
-            else:
-                group = np.zeros(len(wanted), np.int64) if len(pairs) == 1 or evidence.groups is None else evidence.groups
-                out = np.empty((len(wanted), len(table)))
-                for number in np.unique(group):
-                    out[group == number] = wanted[group == number] @ (table * pairs[number]).T
+        if pairs is not None:  # a second token: on its first one alone, and with nothing below it
+            out = (table * pairs * self._may(token)).sum(axis=2)[:, None]
+            out = out if len(out) == 1 or evidence.groups is None else out[evidence.groups]
+        elif shares is not None and (mask is None or not mask.all()):
+            wanted = shares * self._may(token)
+            out = np.matmul(wanted.transpose(1, 0, 2), table.transpose(0, 2, 1)).transpose(1, 0, 2)
         if mask is not None and evidence.values is not None:
-            seen = table.T[evidence.values[token]]
-            out = np.where(mask[:, None], seen, 1.0 if out is None else out)
+            seen = table.transpose(2, 0, 1)[evidence.values[token]]
+            out = np.where(mask[:, None, None], seen, 1.0 if out is None else out)
         return None if out is None else _scaled(out, None)
 
     def _relate(self, values: Values, drawn: Floats, evidence: _Evidence) -> None:
@@ -230,7 +245,7 @@ class TreeSampler:
         """A code of the deciding column of a link for each code `wanted` of the other one, -1 where no value leads there."""
         a, decided = self.slots[self.determines[number][0]], self._decided(number)
         shares = self._marginals[a[0]]
-        shares = shares if len(a) == 1 else (shares[:, None] * self.tables[a[1]]).ravel()
+        shares = shares if len(a) == 1 else (shares[:, None] * self.tables[a[1]][0]).ravel()
         order = np.argsort(decided, kind="stable")
         codes, rising = decided[order], np.concatenate([[0.0], shares[order].cumsum()])
         first, last = np.searchsorted(codes, wanted), np.searchsorted(codes, wanted, side="right")
@@ -242,22 +257,26 @@ class TreeSampler:
     @cached_property
     def _marginals(self) -> list[Floats]:
         """The shares of the values of each token in rows of which nothing is asked."""
-        out = [np.empty(0)] * len(self.sizes)
+        hub = self.tree.hub
+        with_hub: list[Floats] = [np.empty(0)] * len(self.sizes)  # [values of the hub, V]
         for token in self._order:
-            table, parent = self.tables[token] * self._may(token), self.parents[token]
-            out[token] = out[parent] @ table if parent >= 0 else table[0]
-        return out
+            table, parent = self.tables[token] * self._may(token), self.tree.parents[token]
+            root = np.ones((1, 1)) if hub < 0 or token == hub else with_hub[hub].sum(axis=1)[:, None]
+            found = np.matmul((with_hub[parent] if parent >= 0 else root)[:, None], table)[:, 0]
+            with_hub[token] = np.diag(found[0]) if token == hub else found
+        return [found.sum(axis=0) for found in with_hub]
 
     def _lookups(self, style: Style) -> list[Floats]:
         if style not in self._ready:
-            own = [_lookup(table * self._may(token), style) for token, table in enumerate(self.tables)]
+            may = [(table * self._may(token)).reshape(-1, table.shape[2]) for token, table in enumerate(self.tables)]
+            own = [_lookup(table, style) for table in may]
             self._ready = {style: own}
         return self._ready[style]
 
 
 def _scaled(shares: Floats, otherwise: Floats | None) -> Floats:
-    """Rows of `shares` with 1 as their largest; rows of nothing but 0 are those of `otherwise`, or 1."""
-    most = shares.max(axis=1, keepdims=True)
+    """Rows of `shares` [n, hub, V] with 1 as their largest; rows of nothing but 0 are those of `otherwise`, or 1."""
+    most = shares.max(axis=(1, 2), keepdims=True)
     return np.where(most > 0, shares / np.where(most > 0, most, 1.0), 1.0 if otherwise is None else otherwise)
 
 

@@ -30,6 +30,7 @@ from twinlake.models.rows_as_text import RowScript
 from twinlake.models.sampler import Door, TabularSampler
 from twinlake.models.script import FILES as SCRIPT_FILES
 from twinlake.models.script import Script
+from twinlake.models.token_tables import TokenTree
 from twinlake.models.writing import LanguageSampler
 from twinlake.models.written import from_text
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
@@ -171,7 +172,7 @@ def tree_of(codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any
     drawable = {codec.slots[column][0]: allowed for column, allowed in drawable_of(codec).items()}
     # what opens a column is drawn without regard to it
     links = [link for link in determines_of(codec) if link[1] not in opening(codec, link[0])]
-    return TreeSampler(codec.sizes, codec.slots, tuple(facts["parents"]), tables, drawable, links)
+    return TreeSampler(TokenTree.from_json(facts["tree"]), codec.slots, tables, drawable, links)
 
 
 def writer_of(script: Script, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> LanguageSampler:

@@ -6,6 +6,7 @@ on coarser ones: by a Dirichlet prior whose weight is the one that foretells lef
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from twinlake.models.token_tables import FILE, TokenTables
 from twinlake.profile.counts import COARSE_BINS, TokenCounts
 from twinlake.train.fit_language import MIN_ROWS, train_texts
 
-WEIGHTS = 2.0 ** np.arange(-3, 17)
+WEIGHTS = 2.0 ** np.arange(16, -4, -1)
+ROUNDS = 20
+ALL = np.ones((1, 1), np.bool_)
 Floats = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -54,8 +57,7 @@ def fit_marginal(
         "family": "marginal",
         "rows": counts.rows,
         "sizes": list(codec.sizes),
-        "slots": [list(s) for s in codec.slots],
-        "parents": list(tables.parents),
+        "tree": asdict(tables.tree),
         "history": [],
     }
     weights = {f"table.{token}": torch.from_numpy(table.astype(np.float32)) for token, table in enumerate(shares)}
@@ -64,21 +66,37 @@ def fit_marginal(
 
 
 def conditionals(codec: Codec, tables: TokenTables) -> list[Floats]:
-    """For each token its shares beside each value of the one it hangs on: float64 [values there or 1, values], of sum 1."""
-    places = [(codec.columns[c], place) for c, slots in enumerate(codec.slots) for place in range(len(slots))]
+    """For each token its shares beside what it hangs on, float64 of the tree's shape of the token, of sum 1 over the last."""
     column_of = [c for c, slots in enumerate(codec.slots) for _ in slots]
-    allowed, out = allowed_pairs(codec), []
-    for token, (parent, found) in enumerate(zip(tables.parents, tables.counts, strict=True)):
-        column, place = places[token]
-        if parent < 0:
-            shares = found + (0 if found.any() else 1)
-            out.append(shares / shares.sum())
-        elif place:
-            out.append(leaning(found, within(column, found)))
-        else:
-            mask = allowed.get((column_of[parent], column_of[token]))
-            out.append(beside(found, coarse_of(places[parent][0]), coarse_of(column), mask))
+    forbidden, tree, out = allowed_pairs(codec), tables.tree, []
+    for token, found in enumerate(tables.counts):
+        column, parent = codec.columns[column_of[token]], tree.parents[token]
+        if token != codec.slots[column_of[token]][0]:
+            out.append(leaning(found, within(column, found[0])))
+            continue
+        own, above = coarse_of(column), None if parent < 0 else coarse_of(codec.columns[column_of[parent]])
+        masks = [forbidden.get((column_of[t], column_of[token]), ALL) if t >= 0 else ALL for t in (tree.hub, parent)]
+        mask = masks[0][:, None] & masks[1][None] if tree.hubbed[token] else masks[1][None]
+        usual = (found.sum(axis=(0, 1)) + 1e-9) / (found.sum() + 1e-9 * len(own))
+        prior = usual[None, None] if above is None else beside(found.sum(axis=0), above, own, masks[1])[None]
+        if tree.hubbed[token]:
+            few = np.arange(found.shape[0])
+            with_hub = beside(found.sum(axis=1), few, own, masks[0])
+            weights = found.sum(axis=2)
+            prior = together(prior[0] * weights.sum(axis=0)[:, None], with_hub * weights.sum(axis=1)[:, None], weights)
+        out.append(leaning(found, prior, mask))
     return out
+
+
+def together(parent_own: Floats, hub_own: Floats, hub_parent: Floats) -> Floats:
+    """Shares of a token beside hub and parent, [K, Vp, V], of sum 1 over the last: those of the greatest entropy that have
+    these tables of two, [Vp, V], [K, V] and [K, Vp], by iterative proportional fitting (Deming and Stephan 1940)."""
+    cube = np.repeat(parent_own[None], len(hub_own), axis=0) + 1e-12
+    for _ in range(ROUNDS):
+        for axis, wanted in ((1, hub_own), (2, hub_parent), (0, parent_own)):
+            cube *= np.expand_dims(wanted / np.maximum(cube.sum(axis=axis), 1e-300), axis)
+    cube += 1e-12 * parent_own[None] + 1e-300
+    return np.asarray(cube / cube.sum(axis=2, keepdims=True))
 
 
 def coarse_of(column: ColumnCodec) -> npt.NDArray[np.int64]:
@@ -90,10 +108,10 @@ def within(column: ColumnCodec, found: Table) -> Floats:
     """What second tokens lean on, [V0, V1]: parts of a bin are alike, phases (of a day, of a week) as they are at all times."""
     usual = found.sum(axis=0) + 1.0 if column.phase is not None else np.ones(found.shape[1])
     shares = np.where(np.arange(found.shape[1]) < column.behind[:, None], usual, 0.0)
-    return shares / shares.sum(axis=1, keepdims=True)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
-def beside(found: Table, above: npt.NDArray[np.int64], own: npt.NDArray[np.int64], mask: Mask | None = None) -> Floats:
+def beside(found: Table, above: npt.NDArray[np.int64], own: npt.NDArray[np.int64], mask: Mask = ALL) -> Floats:
     """Shares of first tokens beside those of another column, [V, W] as the counts `found`: leaning on the shares of coarse
     bins (`above` [V], `own` [W]), which lean on the column's own. `mask` [V, W]: what may be at all."""
     usual = (found.sum(axis=0) + 1e-9) / (found.sum() + 1e-9 * found.shape[1])
@@ -112,20 +130,20 @@ def spread(coarse: Floats, usual: Floats, above: npt.NDArray[np.int64], own: npt
     return out
 
 
-def leaning(found: Table, prior: Floats, mask: Mask | None = None) -> Floats:
-    """(found + w prior) / (sum + w) row by row, the posterior mean under a Dirichlet prior: `w` of WEIGHTS is the one under
-    which each row of the table, left out, is likeliest (Stone, "Cross-validatory choice", 1974). `mask`: what may be at all."""
-    if mask is not None:
-        kept = prior * mask
-        mass = kept.sum(axis=1, keepdims=True)
-        prior = np.where(mass > 0, kept / np.where(mass > 0, mass, 1.0), prior)
-        found = found * mask
-    row, value = np.nonzero(found)
-    times, others = found[row, value], found.sum(axis=1)[row] - 1
-    expected = np.maximum(prior[row, value], 1e-12)
+def leaning(found: Table, prior: Floats, mask: Mask = ALL) -> Floats:
+    """(found + w prior) / (sum + w) along the last axis, the posterior mean under a Dirichlet prior: `w` of WEIGHTS is the one
+    under which each row of the table, left out, is likeliest (Stone, "Cross-validatory choice", 1974). `mask`: what may be."""
+    prior, found = np.broadcast_to(prior, found.shape), found * mask
+    kept = prior * mask
+    mass = kept.sum(axis=-1, keepdims=True)
+    prior = np.where(mass > 0, kept / np.where(mass > 0, mass, 1.0), prior)
+    some = found > 0
+    times, others = found[some], np.broadcast_to(found.sum(axis=-1, keepdims=True), found.shape)[some] - 1
+    expected = np.maximum(prior[some], 1e-12)
     scores = [(times * np.log((times - 1 + w * expected) / (others + w))).sum() for w in WEIGHTS]
-    weight = float(WEIGHTS[int(np.argmax(scores))])
-    return (found + weight * prior) / (found.sum(axis=1, keepdims=True) + weight)
+    weight = float(WEIGHTS[int(np.argmax(scores))])  # of equal ones the heaviest
+    out: Floats = (found + weight * prior) / (found.sum(axis=-1, keepdims=True) + weight)
+    return out
 
 
 def allowed_pairs(codec: Codec) -> dict[tuple[int, int], Mask]:
