@@ -15,6 +15,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +29,15 @@ PRECISION = 1e-3
 @dataclass(frozen=True)
 class Release:
     """One entry of what is spent. `sigma`: noise multiplier, the standard deviation of the noise by the most that one unit
-    changes the answer (Euclidean norm); `rate`: of Poisson sampling; `steps`: how often. `rho`: the zCDP of another
-    mechanism, instead of sigma. `delta`: probability with which it may fail altogether."""
+    changes the answer (Euclidean norm); `rate`: of Poisson sampling; `steps`: how often. `group`: the rows of a unit where
+    rows are sampled, each by itself, and sigma is by what one row changes. `rho`: the zCDP of another mechanism, instead of
+    sigma. `delta`: probability with which it may fail altogether."""
 
     name: str
     sigma: float | None = None
     rate: float = 1.0
     steps: int = 1
+    group: int = 1
     rho: float | None = None
     delta: float = 0.0
 
@@ -64,23 +67,44 @@ def pld_epsilon(releases: Sequence[Release], delta: float) -> float:
     """Epsilon by privacy loss distributions; Gaussian releases only. Needs dp-accounting."""
     from dp_accounting.pld import privacy_loss_distribution as losses
 
-    whole = sum(r.steps / (r.sigma or math.nan) ** 2 for r in releases if r.rate == 1.0)
-    pairs = [(r.sigma, r.rate, r.steps) for r in releases if r.rate < 1.0]
+    whole = sum(r.steps * (r.group / (r.sigma or math.nan)) ** 2 for r in releases if r.rate == 1.0)
+    parts = [_loss(r).self_compose(r.steps) for r in releases if r.rate < 1.0]
     if whole:  # Gaussian releases of all units are together one with the sum of the precisions
-        pairs.append((1.0 / math.sqrt(whole), 1.0, 1))
+        parts.append(losses.from_gaussian_mechanism(1.0 / math.sqrt(whole)))
     out = None
-    for sigma, rate, steps in pairs:
-        one = losses.from_gaussian_mechanism(sigma, sampling_prob=rate).self_compose(steps)
+    for one in parts:
         out = one if out is None else out.compose(one)
     assert out is not None
     return float(out.get_epsilon_for_delta(delta))
+
+
+def _loss(release: Release) -> Any:
+    """The privacy loss of one step. Of a unit of several rows the rows that are drawn are binomial (Ganesh, "Tight group-level
+    DP guarantees for DP-SGD with sampling via mixture of Gaussians mechanisms", 2024)."""
+    from dp_accounting.pld import privacy_loss_distribution as losses
+
+    if release.group == 1:
+        return losses.from_gaussian_mechanism(release.sigma, sampling_prob=release.rate)
+    drawn, shares = binomial(release.group, release.rate)
+    return losses.from_mixture_gaussian_mechanism(release.sigma, drawn, shares)
+
+
+def binomial(group: int, rate: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How many of `group` rows are drawn, and the share of each number; float64 [group + 1] both."""
+    drawn = np.arange(group + 1.0)
+    ways = np.array([math.comb(group, k) for k in range(group + 1)], np.float64)
+    shares = ways * rate**drawn * (1.0 - rate) ** (group - drawn)
+    return drawn, shares / shares.sum()
 
 
 def rdp_epsilon(releases: Sequence[Release], delta: float) -> float:
     """Epsilon by Rényi divergences and the conversion of Canonne et al."""
     total = np.zeros(len(ALPHAS))
     for r in releases:
-        one = r.rho * ALPHAS if r.rho is not None else sampled_rdp(r.rate, r.sigma or math.nan)
+        if r.rho is not None:
+            one = r.rho * ALPHAS
+        else:  # a unit is drawn as soon as one of its rows is, and then counts as if all were
+            one = sampled_rdp(1.0 - (1.0 - r.rate) ** r.group, (r.sigma or math.nan) / r.group)
         total += r.steps * one
     return _converted(ALPHAS, total, delta)
 
