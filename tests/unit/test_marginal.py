@@ -24,7 +24,7 @@ from twinlake.models.sampler import Given, Known, Style
 from twinlake.models.store import check_model, load_model
 from twinlake.models.token_tables import TokenTables, TokenTree, added, tables_of
 from twinlake.models.tree import Structure, column_tree, parents_first, spanning_forest, token_parents
-from twinlake.train.fit_marginal import allowed_pairs, conditionals, leaning, together
+from twinlake.train.conditionals import allowed_pairs, conditionals, leaning, together
 
 SIZES = (3, 4, 2, 3, 2)  # column 1 has two tokens
 SLOTS = ((0,), (1, 2), (3,), (4,))

@@ -61,7 +61,8 @@ def spanning_forest(
     pairs: Sequence[Edge], scores: Floats, forced: Sequence[Edge] = (), choose: Callable[[Floats], int] = largest
 ) -> list[Edge]:
     """Edges without a cycle between the columns of `pairs`: the `forced` ones as far as they close none, then one after the
-    other what `choose` takes of the `scores` [pairs] of those that would close none. Scores of -inf are never chosen.
+    other what `choose` takes of the `scores` [pairs] of those that would close none, until it takes none (a number that is no
+    place). Scores of -inf are never chosen.
 
     With `largest` this is Kruskal's maximum spanning forest; with a random choice it is that of the exponential mechanism.
     """
@@ -83,7 +84,10 @@ def spanning_forest(
         if not len(left):
             return found
         ends, scores = ends[left], scores[left]
-        a, b = ends[choose(scores)].tolist()
+        chosen = choose(scores)
+        if chosen >= len(ends):
+            return found
+        a, b = ends[chosen].tolist()
         join((a, b))
 
 

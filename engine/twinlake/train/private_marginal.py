@@ -15,8 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from twinlake.models.tree import Edge, implied, spanning_forest
+from twinlake.models.codec import Codec
+from twinlake.models.token_tables import TokenTree
+from twinlake.models.tree import Edge, Structure, hub_candidates, implied, spanning_forest
+from twinlake.profile.counts import TokenCounts
 from twinlake.train.accounting import Release
+from twinlake.train.conditionals import together
 from twinlake.train.ledger import Ledger
 from twinlake.train.noise import noisy_counts, uniforms
 
@@ -93,7 +97,8 @@ def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[in
 
     def table(pair: Edge) -> Table:
         a, b = pair
-        return np.asarray(merged[a].T @ (pairs[a, b] if a < b else pairs[b, a].T) @ merged[b])
+        found = merged[a].T @ (pairs[a, b] if a < b else pairs[b, a].T) @ merged[b]
+        return found.astype(np.int64)
 
     def gain(pair: Edge, base: Floats, noise: float) -> float:
         """How far the counts of a pair are from those expected, less what noise of deviation `noise` would be."""
@@ -110,7 +115,10 @@ def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[in
     others = [c for c in columns if c != hub]
     known = {(min(hub, c), max(hub, c)): one if hub < c else one.T for c, one in beside.items()}
     bases = {
-        (a, b): implied(known, (a, b), hub) if hub >= 0 else np.outer(short[a], short[b]) for a in others for b in others if a < b
+        (a, b): implied(known, (a, b), hub) if hub >= 0 else np.outer(short[a], short[b])
+        for a in others
+        for b in others
+        if a < b
     }
     edges: list[Edge] = []
     tables: dict[Edge, Floats] = {}
@@ -129,6 +137,45 @@ def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[in
         {c: _spread(one, (hub, c), singles, merged) for c, one in beside.items()},
         {edge: _spread(one, edge, singles, merged) for edge, one in tables.items()},
     )
+
+
+def measured_tables(
+    codec: Codec, counts: TokenCounts, shares: Sequence[Floats], spender: Spender
+) -> tuple[TokenTree, list[Floats]]:
+    """The tree of tokens and the shares of each beside what it hangs on, as `conditionals` has them. `shares`: noisy shares of
+    the values of each token, which they keep within a coarse bin; of `counts` nothing but noisy answers is used."""
+    place = {c.name: i for i, c in enumerate(codec.columns)}
+    at = [place[name] for name in counts.columns]
+    bins = [np.array(coarse, np.int64) for coarse in counts.coarse]
+    sizes = [int(own.max()) + 1 for own in bins]
+    pairs = {(i, j): table[: sizes[i], : sizes[j]] for (i, j), table in zip(counts.pair_list(), counts.pairs, strict=True)}
+    firsts = {codec.slots[c][0]: i for i, c in enumerate(at)}
+    few = [i for i, c in enumerate(at) if c in hub_candidates(codec)]
+    found = measure(pairs, sizes, few, spender) if len(at) > 1 else Measured(-1, (), (), {}, {})
+    structure = Structure(at[found.hub] if found.hub >= 0 else -1, tuple((at[a], at[b]) for a, b in found.edges))
+    tree, out = TokenTree.of(codec, structure), []
+    for token, own in enumerate(shares):
+        i, above = firsts.get(token, -1), firsts.get(tree.parents[token], -1)
+        hubbed = tree.hubbed[token] and i in found.beside
+        if i < 0 or not found.singles:
+            out.append(np.broadcast_to(own, tree.shape(token)))
+            continue
+        single = found.singles[i]
+        if above >= 0:
+            pair = found.pairs[above, i] if (above, i) in found.pairs else found.pairs[i, above].T
+            beside = together(pair, found.beside[i], found.beside[above]) if hubbed else _by_row(pair, single)[None]
+            beside = beside[:, bins[above]]
+        else:
+            beside = _by_row(found.beside[i], single)[:, None] if hubbed else single[None, None]
+        in_bin = np.bincount(bins[i], own, sizes[i])[bins[i]]
+        out.append(beside[:, :, bins[i]] * np.where(in_bin > 0, own / np.where(in_bin > 0, in_bin, 1.0), 1.0))
+    return tree, out
+
+
+def _by_row(table: Floats, otherwise: Floats) -> Floats:
+    """Rows of sum 1; empty ones are `otherwise`."""
+    mass = table.sum(axis=1, keepdims=True)
+    return np.where(mass > 0, table / np.where(mass > 0, mass, 1.0), otherwise)
 
 
 def _or_none(choose: Choose) -> Choose:
