@@ -1,13 +1,14 @@
 """The structure and the shares of a marginal model from noisy counts alone: select, measure, generate.
 
-McKenna, Miklau and Sheldon, "Winning the NIST contest" (2021): noisy counts of single columns; which pairs hang together, by the
-exponential mechanism on how far their counts are from what the model says so far; noisy counts of those pairs. A hub (see
-models/tree.py) is chosen and measured first. Pairs of which the noise would outweigh the gain are left out, as in McKenna et
-al., "AIM" (2022). All is asked of exact pair counts on the driver; whatever leaves this module is noisy.
+As in "Winning the NIST contest" (McKenna, Miklau and Sheldon 2021): noisy counts of single columns; which pairs hang together,
+by the exponential mechanism on how far their counts are from what the model says so far; noisy counts of those pairs. A hub
+(see models/tree.py) is chosen and measured first. Pairs of which noise would outweigh the gain are left out, as in "AIM"
+(McKenna et al. 2022). All is asked of exact pair counts on the driver; whatever leaves this module is noisy.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Spender:
-    """Asks within `rho` (zCDP, Bun and Steinke 2016) of what `ledger` has left; `most`: rows of a unit, `rows`: of the table."""
+    """Asks within `rho` (zCDP, Bun and Steinke 2016) of what `ledger` has left."""
 
     ledger: Ledger
     rho: float
@@ -87,7 +88,7 @@ def remaining(ledger: Ledger) -> float:
 
 
 def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[int], spender: Spender) -> Measured:
-    """Selects and measures. `pairs`: exact counts [sizes[i], sizes[j]] of all pairs i < j; `hubs`: columns that may be the hub."""
+    """Selects and measures. `pairs`: exact counts [sizes[i], sizes[j]] of all i < j; `hubs`: columns that may be the hub."""
     columns, rows = range(len(sizes)), spender.ledger.budget.rows
     exact = [_single(pairs, c, len(sizes)) for c in columns]
     noisy, deviation = spender.counts("single columns", exact)
@@ -116,9 +117,7 @@ def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[in
     known = {(min(hub, c), max(hub, c)): one if hub < c else one.T for c, one in beside.items()}
     bases = {
         (a, b): implied(known, (a, b), hub) if hub >= 0 else np.outer(short[a], short[b])
-        for a in others
-        for b in others
-        if a < b
+        for a, b in itertools.combinations(others, 2)
     }
     edges: list[Edge] = []
     tables: dict[Edge, Floats] = {}
@@ -126,8 +125,7 @@ def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[in
         noise = spender.most * math.sqrt((len(others) - 1) / (2.0 * spender.rho * SPLIT["pairs"]))
         gains = {pair: gain(pair, base, noise) for pair, base in bases.items()}
         choose = spender.choice("which pairs", len(others) - 1)
-        chosen = spanning_forest(list(gains), np.array(list(gains.values())), choose=_or_none(choose))
-        edges = chosen
+        edges = spanning_forest(list(gains), np.array(list(gains.values())), choose=_or_none(choose))
         found, _ = spender.counts("pairs", [table(edge) for edge in edges])
         tables = {edge: fitted(one, short[edge[0]], short[edge[1]]) for edge, one in zip(edges, found, strict=True)}
     return Measured(
