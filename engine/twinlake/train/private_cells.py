@@ -22,7 +22,8 @@ from twinlake.profile.statistics import Column
 
 Floats = npt.NDArray[np.float64]
 Ends = npt.NDArray[Any]  # of int64 or float64, as the domain is
-SIGNIFICANT = 2.5  # deviations of the noise above which a count is taken for more than noise
+CERTAIN = 4.0  # deviations of the noise above which one of very many counts is taken for more than noise
+SIGNIFICANT = 2.5  # the same of one count among few
 PER_CELL = 4.0  # deviations of the noise that a cell of the second round should hold
 MOST_SPLITS = 64
 MOST_BINS = 64
@@ -64,8 +65,15 @@ def public_cells(codec: ColumnCodec, limits: tuple[float, float] | None) -> Colu
     if codec.domain == "float":
         steps = 2.0 ** np.arange(SMALLEST, LARGEST)
         return with_cells(codec, *_between(np.concatenate([-steps[::-1], steps]), "float"))
-    powers = 2 ** np.arange(0, 62, dtype=np.int64)
+    powers = 2 ** np.arange(0, _bits(codec.type) + 1, dtype=np.int64)
     return with_cells(codec, *_between(np.concatenate([1 - powers[::-1], powers]), "int"))
+
+
+def _bits(type_: str) -> int:
+    """Of the largest whole number of a column's domain, at most 62."""
+    if match := re.fullmatch(r"decimal\((\d+),\d+\)", type_):
+        return min(62, int(int(match[1]) * 3.32))
+    return {"tinyint": 7, "smallint": 15, "int": 31}.get(type_, 62)
 
 
 def _between(edges: Ends, domain: str) -> tuple[Ends, Ends]:
@@ -95,7 +103,7 @@ def refined(codec: ColumnCodec, counts: Floats, deviation: float, after: float, 
     the last that holds more than noise, each split into parts of about PER_CELL deviations of the next round's noise,
     `after`."""
     inside = counts[len(codec.states) + len(codec.atoms) : -1]
-    known = np.flatnonzero(inside > SIGNIFICANT * deviation)
+    known = np.flatnonzero(inside > CERTAIN * deviation)
     known = known if len(known) else np.array([int(np.argmax(inside))])
     low: list[float] = []
     high: list[float] = []
