@@ -89,7 +89,7 @@ def test_clipped_sums_equal_those_of_opacus() -> None:
 
     torch.manual_seed(4)
     index, plain = torch.randint(0, 9, (12,)), Plain()
-    theirs = GradSampleModule(plain)
+    theirs = GradSampleModule(plain, loss_reduction="sum")
     theirs(index).square().sum().backward()
     samples = [p.grad_sample for p in plain.parameters()]
     norms = torch.stack([s.flatten(1).square().sum(1) for s in samples]).sum(0).sqrt()

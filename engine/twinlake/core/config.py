@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from twinlake.core.errors import ConfigError, escaped, nearest
 from twinlake.core.llm_config import LlmConfig
-from twinlake.core.privacy_config import PrivacyConfig
+from twinlake.core.privacy_config import PrivacyConfig, check_budgeted
 from twinlake.core.section import Count, Section, Share
 from twinlake.core.strict_yaml import MAX_BYTES, read_yaml
 from twinlake.core.sweep_config import SweepConfig
@@ -251,6 +251,7 @@ class Config(Section):
     def _check_source(self) -> Config:
         if self.source.path is not None and self.source.table is not None:
             raise ValueError("source: give either path or table, not both")
+        check_budgeted(self)
         return self
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from twinlake.train.loop import Learner, Place
 from twinlake.train.noise import noisy_sum, secure_torch
 
 TRAINING = "training"
+CLIP = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class PrivateSteps:
         return Release(TRAINING, self.sigma, self.rate, 1, self.group)
 
 
-def private_steps(ledger: Ledger, rate: float, steps: int, clip: float) -> PrivateSteps:
-    """The steps whose noise leaves, with what stands in `ledger`, nothing of its budget.
+def private_steps(ledger: Ledger, rate: float, steps: int, clip: float, shown: bool = False) -> PrivateSteps:
+    """The steps whose noise leaves, with what stands in `ledger`, nothing of its budget. `shown`: whether the model of an
+    earlier training was.
 
     Errors: ValueError where no noise is enough."""
     budget = ledger.budget
@@ -57,7 +59,11 @@ def private_steps(ledger: Ledger, rate: float, steps: int, clip: float) -> Priva
         return [*before, Release(TRAINING, sigma, rate, steps, budget.max_rows_per_unit)]
 
     sigma = smallest_sigma(releases, budget.epsilon, budget.delta)
-    return PrivateSteps(clip, sigma, rate, budget.max_rows_per_unit, str(ledger.file))
+    made = PrivateSteps(clip, sigma, rate, budget.max_rows_per_unit, str(ledger.file))
+    known = ledger.releases.get(TRAINING)
+    if known is not None and replace(known, steps=1) != made.release:  # a training with other settings
+        ledger.restart(TRAINING, shown)
+    return made
 
 
 class PrivateGradients:

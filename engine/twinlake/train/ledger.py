@@ -78,6 +78,10 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(f"{file.name} of this run is missing or damaged; choose a new run.dir to start again") from None
 
+    def reopened(self) -> Ledger:
+        """The same as it stands in the file now: workers write there too."""
+        return Ledger.open(self.file)
+
     def spend(self, release: Release, **told: Any) -> None:
         """Notes `release` before it is made; one of the same name takes its place, since nothing of that was shown.
 
@@ -107,6 +111,13 @@ class Ledger:
             return False
         self.spend(more, **told)
         return True
+
+    def restart(self, name: str, shown: bool) -> None:
+        """Takes back the release `name`, to be made anew in another way; if something of it was `shown`, its sum is kept."""
+        if self.releases.pop(name, None) is not None:
+            if shown:
+                self.earlier.append({"epsilon": Ledger.open(self.file).spent(), "delta": self.budget.delta})
+            self._write()
 
     def show(self) -> None:
         """Notes that something made from these releases leaves the run: from now on they can't be taken back."""

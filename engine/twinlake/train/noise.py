@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # Spark tasks import this module for counts alone
+    import torch
+    from torch import Tensor
 
 GRADIENT_BITS = 20  # released sums of gradients are multiples of the clipping norm * 2^-20
 
@@ -46,12 +49,16 @@ def noisy_counts(counts: npt.ArrayLike, deviation: float) -> npt.NDArray[np.int6
 
 def secure_torch(device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator seeded with 63 bits of the operating system: another one in every worker and after every resume."""
+    import torch
+
     return torch.Generator(device=device).manual_seed(secrets.randbits(63))
 
 
 def noisy_sum(total: Tensor, deviation: float, clip: float, draw: torch.Generator) -> Tensor:
     """A sum of clipped gradients plus Gaussian noise of standard deviation `deviation`, rounded to multiples of `clip` *
     2^-20; a new tensor of the same shape and type."""
+    import torch
+
     grid = 2.0 ** (np.floor(np.log2(clip)) - GRADIENT_BITS)
     noise = torch.empty_like(total).normal_(0.0, deviation, generator=draw) if deviation > 0 else torch.zeros_like(total)
     out: Tensor = torch.round((total + noise) / grid) * grid

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from twinlake.core.errors import ConfigError
 from twinlake.models.codec import Codec
 from twinlake.models.token_tables import TokenTree
 from twinlake.models.tree import Edge, Structure, hub_candidates, implied, spanning_forest
@@ -28,6 +29,7 @@ from twinlake.train.noise import noisy_counts, uniforms
 SPLIT = {"single columns": 0.25, "the hub": 0.05, "pairs with the hub": 0.3, "which pairs": 0.1, "pairs": 0.3}
 SIGNIFICANT = 3.0  # deviations of the noise below which a value is counted with others
 ROUNDS = 20
+LEAST_RHO = 1e-9
 Floats = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int64]
 Choose = Callable[[Floats], int]
@@ -78,13 +80,19 @@ class Spender:
         return choose
 
 
-def remaining(ledger: Ledger) -> float:
-    """The zCDP that may still be spent, to a thousandth from below."""
+def spender_of(ledger: Ledger, shown: bool) -> Spender:
+    """What asks for all that is left, to a thousandth. What stands there of an earlier model is taken back, and if that was
+    `shown`, kept among what earlier models had spent. Errors: ConfigError (nothing is left)."""
+    for name in [name for name in SPLIT if name in ledger.releases]:
+        ledger.restart(name, shown)
+        shown = False
     low, high = 0.0, ledger.budget.epsilon + math.log(1.0 / ledger.budget.delta)
-    while high - low > 1e-3 * high:
+    while high - low > 1e-3 * high and high > LEAST_RHO:
         middle = (low + high) / 2
         low, high = (middle, high) if ledger.allows(Release("all that is left", rho=middle)) else (low, middle)
-    return low
+    if low < LEAST_RHO:
+        raise ConfigError("privacy.epsilon leaves nothing to measure pairs of columns by; allow more")
+    return Spender(ledger, low)
 
 
 def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[int], spender: Spender) -> Measured:
