@@ -7,7 +7,7 @@ each stage reads and writes, is the table `LINE` at the end. `run` is the whole 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twinlake.classify.custom import with_names
@@ -21,14 +21,16 @@ from twinlake.evaluate.stage import check_columns, evaluate_run, report_run
 from twinlake.generate.stage import check_steering, generate_run
 from twinlake.models.encode import encode_run
 from twinlake.models.store import model_identity
-from twinlake.profile.stage import profile_run
+from twinlake.profile.stage import profile_run, read_profile
 from twinlake.tables.parts import file_hash
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
 from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots, spark_errors
+from twinlake.tables.split import rows_of_units
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
 from twinlake.train.cost import run_cost
 from twinlake.train.fit import train_run
+from twinlake.train.private_codec import encode_privately
 from twinlake.transform.plan import tags_of
 from twinlake.transform.policy import policy_text
 from twinlake.transform.stage import plan_change, plan_run, read_plan, transform_run
@@ -72,7 +74,11 @@ def transform(run: Run) -> str:
 
 
 def encode(run: Run) -> str:
-    """codec.json, private/encoded/ and pairs.npz: the protected rows as tokens, and their counts."""
+    """codec.json, private/encoded/ and pairs.npz: the protected rows as tokens, and their counts. With a privacy budget also
+    ledger.json, which says how much of it was spent on what."""
+    if run.config.privacy.epsilon is not None:
+        decimals = {c.name: c.decimals for c in read_profile(run.folder).columns}
+        return encode_privately(run.spark, run.folder, read_plan(run.folder, run.source), decimals, run.config)
     return encode_run(run.spark, run.folder, read_plan(run.folder, run.source), run.config)
 
 
@@ -100,14 +106,16 @@ def report(run: Run) -> str:
 # name, work, the settings that it depends on, what it reads, what it writes
 LINE: tuple[Stage[Run], ...] = (
     Stage("profile", profile,
-          lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people],
+          lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people,
+                        [c.privacy.person, c.privacy.rows_per_unit] if c.privacy.person else None],
           (), ("profile.json",)),
     Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json", "labels.sql")),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
     Stage("transform", transform, lambda c, f: [c.keys, file_hash(f / "plan.yaml")],
           ("plan.yaml",), ("protected", "private/holdout")),
     Stage("encode", encode,
-          lambda c, f: [model_identity(c.model.start_from), c.model.family, *c.model.language.script(), *c.model.llm.script()],
+          lambda c, f: [model_identity(c.model.start_from), c.model.family, *c.model.language.script(), *c.model.llm.script(),
+                        c.privacy.model_dump() if c.privacy.epsilon is not None else None],
           ("protected", "private/holdout"),
           ("codec.json", "private/encoded", "private/pairs.npz", "private/holdout.npz")),
     Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
@@ -159,6 +167,9 @@ def run(
         try:
             with spark_errors("run"):
                 source = open_source(own, config.source)
+                if config.privacy.person is not None:
+                    rows = rows_of_units(source.df, config.privacy.person, config.privacy.rows_per_unit, config.run.seed)
+                    source = replace(source, df=rows)
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 check_steering(config, source.df)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,20 @@ from twinlake.models.codec import Codec
 from twinlake.models.column import ColumnCodec
 from twinlake.models.store import save_model
 from twinlake.models.tabular import TabularSettings, model_facts
+from twinlake.models.token_tables import TokenTree
+
+
+def save_exact_tree(folder: Path, joint: npt.NDArray[np.float64], values: tuple[tuple[str, ...], tuple[str, ...]]) -> Path:
+    """The same of the marginal family: b hangs on a."""
+    codec = _codec(values, "ab")
+    tree = TokenTree(codec.sizes, (-1, 0), -1, (False, False))
+    tables = [np.zeros(tree.shape(token), np.float32) for token in range(2)]
+    tables[0][0, 0, :-1] = joint.sum(axis=1)
+    tables[1][0, :-1, :-1] = joint / joint.sum(axis=1, keepdims=True)
+    weights = {f"table.{token}": torch.from_numpy(table) for token, table in enumerate(tables)}
+    facts = {"family": "marginal", "rows": 1_000, "history": [], "sizes": list(codec.sizes), "tree": asdict(tree)}
+    save_model(folder, codec, weights, facts)
+    return folder
 
 
 def save_exact_model(
@@ -25,13 +40,7 @@ def save_exact_model(
     Each value has a hidden unit of its own. Nothing seen: the logits are the log marginal, held by the bias of the head.
     The other column seen: its unit adds log P(own | other) - log P(own).
     """
-    columns = tuple(
-        ColumnCodec(name, "string", "category", values=texts, coarse=tuple(range(len(texts) + 1)))
-        for name, texts in zip(names, values, strict=True)
-    )
-    fields = [{"name": name, "type": "string", "nullable": True, "metadata": {}} for name in names]
-    metadata = {"org.apache.spark.sql.parquet.row.metadata": json.dumps({"type": "struct", "fields": fields})}
-    codec = Codec(columns, pa.schema([(name, pa.string()) for name in names]).with_metadata(metadata))
+    codec = _codec(values, names)
     first, second = codec.sizes
     units = first + second
     parents = np.tile(np.arange(2, dtype=np.int64), (2, 1))
@@ -55,3 +64,14 @@ def save_exact_model(
     facts = {"family": "tabular", "rows": 1_000, "history": []}
     save_model(folder, codec, weights, {**facts, **model_facts(codec.sizes, parents, settings, [0, 1], codec.slots)})
     return folder
+
+
+def _codec(values: tuple[tuple[str, ...], tuple[str, ...]], names: Sequence[str]) -> Codec:
+    columns = tuple(
+        ColumnCodec(name, "string", "category", values=texts, coarse=tuple(range(len(texts) + 1)))
+        for name, texts in zip(names, values, strict=True)
+    )
+    fields = [{"name": name, "type": "string", "nullable": True, "metadata": {}} for name in names]
+    metadata = {"org.apache.spark.sql.parquet.row.metadata": json.dumps({"type": "struct", "fields": fields})}
+    codec = Codec(columns, pa.schema([(name, pa.string()) for name in names]).with_metadata(metadata))
+    return codec

@@ -1,5 +1,5 @@
-"""Relations of a table are found by its encoding, and kept in every row that a model makes, however steered. The model
-here has random weights: what holds, holds by construction."""
+"""Relations of a table are found by its encoding, and kept in every row that a model makes, however steered. The models
+here have random weights, or shares of a tree: what holds, holds by construction."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 from random_model import save_random_model
 
+from twinlake.core.config import ModelConfig, TrainConfig
 from twinlake.core.seeds import generator
 from twinlake.generate.model import Model
 from twinlake.models.encode import encode_table
 from twinlake.tables.parts import publish, write_part
+from twinlake.train.fit_marginal import fit_marginal
 from twinlake.transform.columns import ColumnPlan
 from twinlake.transform.plan import Plan
 
@@ -22,8 +24,8 @@ LANDS = [f"land {n % 7}" for n in range(40)]
 SPARK = {"int": "int", "net": "decimal(9,2)", "tax": "decimal(9,2)", "gross": "decimal(9,2)", "sent": "date", "paid": "date"}
 
 
-@pytest.fixture(scope="module")
-def model(spark: Any, with_spark_schema: Any, tmp_path_factory: pytest.TempPathFactory) -> Model:
+@pytest.fixture(scope="module", params=["tabular", "marginal"])
+def model(request: Any, spark: Any, with_spark_schema: Any, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Zip codes (600, so two tokens) in 40 cities in 7 lands; net + tax = gross; paid not before sent; code = city."""
     draw, folder = generator(5), tmp_path_factory.mktemp("related")
     zips = draw.integers(0, 600, 2 * ROWS * 5)
@@ -51,8 +53,12 @@ def model(spark: Any, with_spark_schema: Any, tmp_path_factory: pytest.TempPathF
     plan = Plan(
         tuple(ColumnPlan(f.name, k, True, None, "keep", {}, k, "model", "") for f, k in zip(schema, kinds, strict=True))
     )
-    codec, _ = encode_table(spark, folder / "table", plan, 10, 3, folder / "codec.json", folder / "encoded")
-    return Model.load(save_random_model(folder / "model", codec))
+    config, encoded, out = ModelConfig(family=request.param), folder / "encoded", folder / "model"
+    codec, counts = encode_table(spark, folder / "table", plan, 10, 3, folder / "codec.json", encoded, model=config)
+    if request.param == "marginal":
+        fit_marginal(codec, counts, encoded, folder / "work", out, config, TrainConfig(), 3)
+        return Model.load(out)
+    return Model.load(save_random_model(out, codec))
 
 
 def check(made: pa.Table) -> None:

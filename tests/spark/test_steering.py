@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from exact_model import save_exact_model
+from exact_model import save_exact_model, save_exact_tree
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.stats import chisquare
@@ -31,9 +31,10 @@ JOINT = np.array([[0.30, 0.15, 0.05], [0.05, 0.15, 0.30]])
 ROWS = 20_000
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model.load(save_exact_model(tmp_path_factory.mktemp("exact") / "model", JOINT, (A, B)))
+@pytest.fixture(scope="module", params=[save_exact_model, save_exact_tree])
+def model(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Of family tabular, and of family marginal."""
+    return Model.load(request.param(tmp_path_factory.mktemp("exact") / "model", JOINT, (A, B)))
 
 
 def table(rows: Any) -> npt.NDArray[np.float64]:

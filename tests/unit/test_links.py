@@ -15,8 +15,9 @@ from twinlake.models.column import ColumnCodec
 from twinlake.models.encode import TokenCounter
 from twinlake.models.fitting import coarse_map
 from twinlake.models.times import Phase
+from twinlake.models.tree import information_of
 from twinlake.profile.counts import TokenCounts
-from twinlake.train.links import information_of, links_of
+from twinlake.train.links import links_of
 
 Tokens = npt.NDArray[np.int64]
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from twinlake.core.errors import ConfigError, escaped, nearest
 from twinlake.core.llm_config import LlmConfig
-from twinlake.core.privacy_config import PrivacyConfig
+from twinlake.core.privacy_config import PrivacyConfig, check_budgeted
 from twinlake.core.section import Count, Section, Share
 from twinlake.core.strict_yaml import MAX_BYTES, read_yaml
 from twinlake.core.sweep_config import SweepConfig
@@ -117,9 +117,10 @@ class LanguageConfig(Section):
 class ModelConfig(Section):
     """The generative model."""
 
-    family: Literal["tabular", "language", "llm"] = Field(
+    family: Literal["tabular", "marginal", "language", "llm"] = Field(
         "tabular",
-        description="tabular: fast, for any table; language: written token by token, free text above all; llm: your own LLM.",
+        description="tabular: fast, for any table; marginal: from counts alone, the fastest; language: written token by token, "
+        "free text above all; llm: your own LLM.",
     )
     language: LanguageConfig = Field(LanguageConfig(), description="Of the language family, and of texts in any family.")
     llm: LlmConfig = Field(LlmConfig(), description="Of the llm family: a language model of your own, fine-tuned.")
@@ -250,6 +251,7 @@ class Config(Section):
     def _check_source(self) -> Config:
         if self.source.path is not None and self.source.table is not None:
             raise ValueError("source: give either path or table, not both")
+        check_budgeted(self)
         return self
 
 

@@ -36,6 +36,10 @@ class KeyReferenceError(UserError):
     """A key reference can't be resolved, or the key behind it is unusable. Never says what the key is."""
 
 
+class BudgetError(UserError):
+    """A release would go over the privacy budget."""
+
+
 class TableError(UserError):
     """A table can't be opened, or its names or types are refused."""
 

@@ -52,6 +52,11 @@ def check_steering(config: Config, source: DataFrame) -> None:
                 raise ConfigError(f"generate.{where}: no column {in_quotes(name)}{nearest(name, source.columns)}")
     if wanted.balance.mode == "additive" and wanted.balance.columns and wanted.rows != "source":
         raise ConfigError("generate.rows: with balance.mode additive the number of rows follows from the balance; leave it out")
+    balance = Balance(tuple(wanted.balance.columns), wanted.balance.mode, wanted.balance.shares)
+    if config.privacy.epsilon is not None and balance.columns and needs_counts(balance):
+        raise ConfigError(
+            "generate.balance.shares: with privacy.epsilon they must sum to 1: the rest would be counted in real rows"
+        )
     if wanted.augment and FLAG in {name.lower() for name in source.columns}:
         raise ConfigError(f"generate.augment: the table has a column {FLAG} already; leave it out by source.columns")
     check_rules(read_rules(wanted.rules), source)
@@ -72,7 +77,8 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p, wanted.guidance)
     job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
-    copies, texts = wanted.replace_copies is True, wanted.replace_copies is not False
+    # with a budget no real row is looked at any more
+    copies, texts = wanted.replace_copies is True, wanted.replace_copies is not False and config.privacy.epsilon is None
     rules = read_rules(wanted.rules, _compared(model.codec) if copies else (), _written(model, wanted) if texts else ())
     facts = write_rows(
         spark,

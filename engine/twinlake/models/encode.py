@@ -33,6 +33,9 @@ from twinlake.models.nested import Leaf, flat_schema, flatten
 from twinlake.models.relations import SAMPLE_ROWS, Check, candidates
 from twinlake.models.shapes import leaves_of
 from twinlake.models.times import Since, difference, since_of
+from twinlake.models.token_tables import FILE as TABLES
+from twinlake.models.token_tables import TokenTree, count_tables
+from twinlake.models.tree import column_tree
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs, measured_columns
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, sync, write_text
@@ -84,7 +87,7 @@ def encode_table(
 
     `earlier`: a model whose tokens are kept where the rows fit them. Relations between columns are those of a sample of the
     first part that hold in all parts. For family language the shards are those of its script; for another family they have
-    those of the texts, if the table has any, in a folder TEXTS beside them.
+    those of the texts, if the table has any, in a folder TEXTS beside them. For family marginal they have TABLES too.
     """
     codec = fit_codec(spark, table, tuple(column_of(c) for c in plan.kept), people, seed)
     if earlier is not None:
@@ -97,9 +100,13 @@ def encode_table(
     check = Check(codec, wanted)
     model = model or ModelConfig()
     writes = model.family == "language"
-    counts = encode_folder(spark, table, codec_file, out, shards=model.family == "tabular", check=check)
+    tokens = model.family in ("tabular", "marginal")
+    counts = encode_folder(spark, table, codec_file, out, shards=tokens, check=check)
     codec = replace(codec, relations=check.result())
     write_text(codec_file, codec.to_json())
+    if model.family == "marginal":
+        tree = TokenTree.of(codec, column_tree(codec, counts))
+        count_tables(spark, out, tree).save(out / TABLES)
     if model.family == "llm":
         from twinlake.models.llm_shards import fit_rows, write_rows
 

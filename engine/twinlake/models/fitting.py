@@ -117,7 +117,7 @@ def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] |
         others = {texts[i]: float(weights[i]) for i in frequent}
         rest = np.setdiff1d(np.arange(len(texts)), frequent)
         texts, weights = [texts[i] for i in rest], weights[rest]
-    values = _parsed(texts, stats.type, domain, scale, step, written)
+    values = parsed(texts, stats.type, domain, scale, step, written)
     keep = np.isfinite(values) if domain == "float" else np.ones(len(values), bool)
     values, weights = _grouped(values[keep], weights[keep])
     cells, period, phase = cells_of(values, weights, people), 0, None
@@ -204,9 +204,10 @@ def _domain(stats: ColumnStatistics, texts: list[str], written: tuple[str, int] 
     return "int", 0, 1
 
 
-def _parsed(
-    texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None
+def parsed(
+    texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None = None
 ) -> npt.NDArray[Any]:
+    """Texts of a column of type `type_` in domain units; `written`: how a string column writes them."""
     if written is not None and written[0] in TIME_FORMATS:
         return np.array([whole_time(t, written[0]) for t in texts], np.int64)
     if type_.startswith("timestamp"):

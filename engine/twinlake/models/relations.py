@@ -172,21 +172,24 @@ def with_determined(codec: Codec, tokens: npt.NDArray[Any], fixed: Container[int
     """`tokens` with each column that another decides made to follow it; columns that are `fixed` stay."""
     tokens = tokens.copy()
     for relation in codec.relations:
-        if relation.kind != "determines" or relation.columns[1] in fixed or relation.columns[1] in _opening(codec, relation):
+        if relation.kind != "determines":
             continue
-        a, b = (codec.slots[c] for c in relation.columns)
-        codes = np.array(relation.map, np.int64)[codes_of(codec.columns[relation.columns[0]], tokens[:, list(a)])]
-        width = codec.columns[relation.columns[1]].sizes[-1]
+        deciding, decided = relation.columns
+        if decided in fixed or decided in opening(codec, deciding):
+            continue
+        a, b = codec.slots[deciding], codec.slots[decided]
+        codes = np.array(relation.map, np.int64)[codes_of(codec.columns[deciding], tokens[:, list(a)])]
+        width = codec.columns[decided].sizes[-1]
         followed = [codes] if len(b) == 1 else [codes // width, codes % width]
         for slot, own in zip(b, followed, strict=True):
             tokens[:, slot] = np.where(codes >= 0, own, tokens[:, slot])
     return tokens
 
 
-def _opening(codec: Codec, relation: Relation) -> set[int]:
-    """The gates before the column that decides: what lies behind them is drawn without regard to them, and follows."""
+def opening(codec: Codec, column: int) -> set[int]:
+    """The gates before a column: what lies behind them is drawn without regard to them, and follows."""
     out: set[int] = set()
-    gate = codec.gates.get(relation.columns[0])
+    gate = codec.gates.get(column)
     while gate is not None:
         out.add(gate.column)
         gate = codec.gates.get(gate.column)

@@ -24,10 +24,13 @@ from twinlake.models.codec import Codec
 from twinlake.models.column import BLOCK
 from twinlake.models.cores import LanguageSettings
 from twinlake.models.llm import LlmSampler
+from twinlake.models.marginal import TreeSampler
+from twinlake.models.relations import opening
 from twinlake.models.rows_as_text import RowScript
 from twinlake.models.sampler import Door, TabularSampler
 from twinlake.models.script import FILES as SCRIPT_FILES
 from twinlake.models.script import Script
+from twinlake.models.token_tables import TokenTree
 from twinlake.models.writing import LanguageSampler
 from twinlake.models.written import from_text
 from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, write_text
@@ -35,6 +38,7 @@ from twinlake.tables.parts import MODEL_MANIFEST, file_hash, replace_folder, wri
 FORMAT = 1
 FILES = ("codec.json", "model.json", "weights.safetensors")
 TEXTS = "texts."
+FAMILIES = ("tabular", "marginal", "language", "llm")
 
 
 def save_model(
@@ -99,11 +103,12 @@ def model_identity(path: str | None) -> str | None:
 @dataclass(frozen=True)
 class LoadedModel:
     """A model ready to draw: its `codec`, by which rows are counted and tabular tokens are told; the `facts` of model.json;
-    the `sampler` of a tabular model, None where there is nothing to learn; of a model that writes its `script` and `writer`."""
+    the `sampler` of a tabular or marginal model, None where there is nothing to learn; the `script` and `writer` of a model
+    that writes."""
 
     codec: Codec
     facts: dict[str, Any]
-    sampler: TabularSampler | None
+    sampler: TabularSampler | TreeSampler | None
     script: Script | None = None
     writer: LanguageSampler | LlmSampler | None = None
 
@@ -125,11 +130,11 @@ def load_model(folder: str, digest: str) -> LoadedModel:
     codec = Codec.from_json((root / "codec.json").read_text(encoding="utf-8"))
     facts = json.loads((root / "model.json").read_text())
     family = facts.get("family")
-    if family not in ("tabular", "language", "llm"):
-        raise ModelError(f"{escaped(folder)}: unknown model family {escaped(str(family))}; known are tabular, language, llm")
+    if family not in FAMILIES:
+        raise ModelError(f"{escaped(folder)}: unknown model family {escaped(str(family))}; known are {', '.join(FAMILIES)}")
     kind = RowScript if family == "llm" else Script
     script = kind.load(root) if (root / SCRIPT_FILES[0]).is_file() else None
-    if family == "tabular" and list(codec.sizes) != facts["sizes"]:
+    if family in ("tabular", "marginal") and list(codec.sizes) != facts["sizes"]:
         raise ModelError(f"{escaped(folder)}: codec.json and model.json are of different runs")
     try:
         weights = load_file(root / "weights.safetensors")
@@ -140,7 +145,7 @@ def load_model(folder: str, digest: str) -> LoadedModel:
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
     texts = {name.removeprefix(TEXTS): w for name, w in weights.items() if name.startswith(TEXTS)}
-    sampler: TabularSampler | None = None
+    sampler: TabularSampler | TreeSampler | None = None
     writer: LanguageSampler | LlmSampler | None = None
     try:
         if isinstance(script, RowScript):
@@ -148,12 +153,26 @@ def load_model(folder: str, digest: str) -> LoadedModel:
         elif family == "language":
             writer = writer_of(script, weights, facts) if script is not None and weights else None
         else:
-            links = determines_of(codec), doors_of(codec)
-            sampler = TabularSampler.fold(weights, facts, drawable_of(codec), *links) if codec.sizes else None
+            if codec.sizes:
+                sampler = tree_of(codec, weights, facts) if family == "marginal" else network_of(codec, weights, facts)
             writer = writer_of(script, texts, facts["texts"]) if script is not None else None
         return LoadedModel(codec, facts, sampler, script, writer)
     except (KeyError, RuntimeError, IndexError):
         raise ModelError(f"{escaped(folder)}: the weights do not fit model.json; retrain") from None
+
+
+def network_of(codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> TabularSampler:
+    """The sampler of a tabular model."""
+    return TabularSampler.fold(weights, facts, drawable_of(codec), determines_of(codec), doors_of(codec))
+
+
+def tree_of(codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> TreeSampler:
+    """The sampler of a marginal model."""
+    tables = [weights[f"table.{token}"].double().numpy() for token in range(len(codec.sizes))]
+    drawable = {codec.slots[column][0]: allowed for column, allowed in drawable_of(codec).items()}
+    # what opens a column is drawn without regard to it
+    links = [link for link in determines_of(codec) if link[1] not in opening(codec, link[0])]
+    return TreeSampler(TokenTree.from_json(facts["tree"]), codec.slots, tables, drawable, links)
 
 
 def writer_of(script: Script, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> LanguageSampler:

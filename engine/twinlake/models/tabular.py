@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from twinlake.core.seeds import derive, generator
 from twinlake.models.places import NOWHERE, OWN, Waves, placed_tokens
+from twinlake.models.uses import Linear, LookUp, Use
 
 ALL_PARENTS_UP_TO = 48
 MAX_FLOATS = 24_000_000
@@ -128,33 +129,35 @@ class TabularNetwork(nn.Module):
                     out[f"heads.{n}"] = self.waves.head(n, tensors[f"heads.{n}"], tensors[f"waves.out.{n}"])
         return out
 
-    def forward(self, tokens: Tensor, rank: Tensor, draws: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, rank: Tensor, draws: Tensor | None, uses: list[Use] | None = None) -> Tensor:
         """Negative log-probability of each token, float32 [B, S].
 
         `tokens` int64 [B, S]; `rank` [B, S] is the place of each token in the row's order; `draws` float [B, S + S * H] in
-        [0, 1) decides dropout, None turns it off.
+        [0, 1) decides dropout, None turns it off. `uses` takes every use of the weights (of a network without waves).
         """
         batch, count = tokens.shape
         settings = self.settings
         table = self.embed if self.waves is None else self.waves.embedding(self.embed)
         embedded = nn.functional.embedding(tokens + self.offsets, table)
+        if uses is not None:
+            uses.append(LookUp(tokens + self.offsets, embedded, self.embed))
         visible = rank[:, self.parents] < rank[:, :, None]
         if draws is not None:
             keep = draws[:, :count] >= settings.token_dropout
             visible = visible & keep[:, self.parents]
         weights = visible.permute(1, 0, 2) * self.links[:, None, :]
         inputs = embedded.permute(1, 0, 2)[self.parents].permute(0, 2, 1, 3) * weights[..., None]
-        h = torch.baddbmm(self.into_bias, inputs.reshape(count, batch, -1), self.into).relu()
+        h = _linear(inputs.reshape(count, batch, -1), self.into, self.into_bias, uses).relu()
         if draws is not None and settings.dropout:
             kept = draws[:, count:].reshape(batch, count, -1).permute(1, 0, 2) >= settings.dropout
             h = h * kept / (1.0 - settings.dropout)
         for i in range(0, len(self.blocks), 3):
-            inner = torch.baddbmm(self.blocks[i + 1], h, self.blocks[i]).relu()
-            h = torch.baddbmm(h, inner, self.blocks[i + 2])
+            inner = _linear(h, self.blocks[i], self.blocks[i + 1], uses).relu()
+            h = _linear(inner, self.blocks[i + 2], h, uses)
         losses = torch.empty(count, batch, dtype=h.dtype, device=h.device)
         for number, (group, own, bias) in enumerate(zip(self.groups, self.heads, self.head_bias, strict=True)):
             head = own if self.waves is None else self.waves.head(number, own)
-            logits = torch.baddbmm(bias, h[group], head)
+            logits = _linear(h[group], head, bias, uses)
             picked = logits.gather(2, tokens.T[group][:, :, None]).squeeze(2)
             losses[group] = logits.logsumexp(2) - picked
         return losses.T
@@ -163,6 +166,13 @@ class TabularNetwork(nn.Module):
         """Rows of each forward pass over `rows` rows: few enough for a memory bound, and about as many in each."""
         most = max(16, MAX_FLOATS // (len(self.sizes) * self.parents.shape[1] * self.settings.embedding))
         return max(1, -(-rows // max(1, -(-rows // most))))
+
+
+def _linear(given: Tensor, weight: Tensor, plus: Tensor, uses: list[Use] | None) -> Tensor:
+    out = torch.baddbmm(plus, given, weight)
+    if uses is not None:
+        uses.append(Linear(given, out, weight, plus if isinstance(plus, nn.Parameter) else None))
+    return out
 
 
 def head_groups(sizes: tuple[int, ...]) -> list[list[int]]:

@@ -151,7 +151,7 @@ def check_request(config: Config, run_dir: Path) -> None:
 
     Errors: ConfigError.
     """
-    if config.privacy.unit is not None:
+    if config.privacy.unit is not None and config.privacy.epsilon is None:
         raise ConfigError(
             "privacy.unit is not supported yet: people are counted as rows; "
             "to keep one person's rows on one side set holdout.by"

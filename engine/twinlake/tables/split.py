@@ -91,6 +91,22 @@ def with_content(df: DataFrame, split: Split) -> DataFrame:
     return df.select(content.alias(CONTENT), held_out.alias(HOLDOUT), *[F.col(quoted(c)) for c in df.columns])
 
 
+def rows_of_units(df: DataFrame, unit: str, most: int, seed: int) -> DataFrame:
+    """At most `most` rows of each value of the column `unit`, those of the lowest hashes; rows without a value are one unit.
+    One shuffle. Errors: ConfigError when the column is missing or can't be compared."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    if unit not in df.columns:
+        raise ConfigError(f"privacy.unit: no column {in_quotes(unit)}{nearest(unit, df.columns)}; or write row")
+    if "map<" in df.schema[unit].dataType.simpleString() or "variant" in df.schema[unit].dataType.simpleString():
+        raise ConfigError(f"privacy.unit: column {in_quotes(unit)} holds no plain values; name another column")
+    content = F.xxhash64(F.lit(as_long(derive(seed, "rows of units"))), *[_hashable(df, c) for c in df.columns])
+    number = F.row_number().over(Window.partitionBy(F.col(quoted(unit))).orderBy(content))
+    columns = [F.col(quoted(c)) for c in df.columns]
+    return df.select(number.alias(KEY), *columns).where(F.col(KEY) <= most).select(*columns)
+
+
 def keys_of(content: npt.NDArray[np.int64], occurrence: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The KEY of rows by the hash of their content and their number (1, 2, ...) among identical rows."""
     return _xxhash64_int(_xxhash64_long(np.uint64(42), content.view(np.uint64)), occurrence.astype(np.uint64)).view(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twinlake.core.config import Config
@@ -12,11 +13,14 @@ from twinlake.profile.counts import TokenCounts
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.fit_language import fit_language
 from twinlake.train.fit_llm import fit_llm
+from twinlake.train.fit_marginal import fit_marginal
 from twinlake.train.fit_tabular import fit_tabular
+from twinlake.train.private_codec import prepared_of
 
-MODELS = {
+MODELS: dict[str, Callable[..., dict[str, Any]]] = {
     "tabular": fit_tabular,  # any-order autoregression over tokens; fast, steerable
     "language": fit_language,  # rows and texts written token by token; any column
+    "marginal": fit_marginal,  # shares of values beside those of one other column, from counts alone
     "llm": fit_llm,  # the same by a language model of the user's, fine-tuned
 }
 
@@ -25,6 +29,7 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
     """Trains the model of a run: private/encoded/ -> model/."""
     codec = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8"))
     counts = TokenCounts.load(folder.private / "pairs.npz")
+    budget = {} if config.privacy.epsilon is None else {"prepared": prepared_of(folder)}
     facts = MODELS[config.model.family](
         codec,
         counts,
@@ -35,7 +40,13 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
         config.train,
         derive(config.run.seed, "model"),
         progress,
+        **budget,
     )
+    if guarantee := facts.get("privacy"):
+        return (
+            f"epsilon {guarantee['epsilon']:.3g} at delta {guarantee['delta']:.2g} for each {guarantee['unit']}, "
+            f"by {guarantee['accountant']}"
+        )
     told = [_told(facts)] if facts["history"] else []
     if "texts" in facts:
         told.append(f"texts: {_told(facts['texts'])}")

@@ -20,8 +20,10 @@ from twinlake.core.seeds import derive
 from twinlake.models.calibration import calibrate
 from twinlake.models.codec import Codec
 from twinlake.models.cores import LanguageSettings
+from twinlake.models.encode import TEXTS
 from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.script import Script
+from twinlake.models.store import TEXTS as TEXT_WEIGHTS
 from twinlake.models.store import save_model, writer_of
 from twinlake.models.writing import LanguageSampler
 from twinlake.profile.counts import TokenCounts
@@ -115,6 +117,31 @@ def train_script(
     trained = run_training(plan, work, train, progress, verbose)
     facts |= {"batch": batch, "steps": steps, "rate": plan.rate, "history": trained.history, "settings": plan.settings}
     return trained.weights, facts
+
+
+def train_texts(
+    shards: Path,
+    work: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    rows: int,
+    seed: int,
+    progress: Progress,
+    verbose: bool,
+    weights: dict[str, Tensor],
+    facts: dict[str, Any],
+) -> Script | None:
+    """Trains what writes the texts of a table given the rest of a row, where the table has any: returns their script, and adds
+    to the `weights` and `facts` of the model that draws the rows. Errors: as fit_language."""
+    if not (shards / TEXTS).is_dir():
+        return None
+    progress.say("training the texts")
+    script, apart = Script.load(shards / TEXTS), work.with_name(f"{work.name}-texts")
+    free = train.model_copy(update={"loss_limits": []})  # those are of the rows
+    told = train_script(script, shards / TEXTS, apart, model, free, rows, derive(seed, "texts"), progress, verbose)
+    weights |= {f"{TEXT_WEIGHTS}{name}": tensor for name, tensor in told[0].items()}
+    facts["texts"] = told[1]
+    return script
 
 
 def language_settings(model: ModelConfig, rows: int) -> LanguageSettings:

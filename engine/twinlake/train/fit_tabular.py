@@ -23,17 +23,17 @@ from twinlake.core.seeds import derive
 from twinlake.models.calibration import calibrate
 from twinlake.models.codec import Codec
 from twinlake.models.continuing import value_maps
-from twinlake.models.encode import TEXTS
 from twinlake.models.places import places_of
 from twinlake.models.sampler import TabularSampler
-from twinlake.models.script import Script
-from twinlake.models.store import TEXTS as TEXT_WEIGHTS
 from twinlake.models.store import check_model, determines_of, doors_of, drawable_of, load_model, model_folder, save_model
 from twinlake.models.tabular import MANY_ROWS, TabularSettings, choose_parents, model_facts, orders_of, settings_for
+from twinlake.models.tree import information_of
 from twinlake.profile.counts import TokenCounts
 from twinlake.train.data import CHOSEN_FROM, Schedule
-from twinlake.train.fit_language import train_script
-from twinlake.train.links import information_of, links_of
+from twinlake.train.fit_language import train_texts
+from twinlake.train.links import links_of
+from twinlake.train.private_codec import Prepared
+from twinlake.train.private_plan import private_plan
 from twinlake.train.runner import run_training
 from twinlake.train.tabular import TabularPlan
 
@@ -54,10 +54,12 @@ def fit_tabular(
     seed: int,
     progress: Progress | None = None,
     verbose: bool = False,
+    prepared: Prepared | None = None,
 ) -> dict[str, Any]:
     """Trains on `shards` and writes the model folder `out`; returns the facts of the training (also in model.json).
 
-    `counts` are the train rows' token counts, `work` a folder for checkpoints that all workers can write.
+    `counts` are the train rows' token counts, `work` a folder for checkpoints that all workers can write. With `prepared` (of
+    train/private_codec.py) steps are differentially private, and of the counts the number of rows alone is used.
     Errors: DataError (too few rows), ModelError (loss not a number, or training failed).
     """
     progress = progress or Silent()
@@ -66,18 +68,18 @@ def fit_tabular(
     if 0 < rows < MIN_ROWS:
         raise DataError(f"{rows} rows to train on; at least {MIN_ROWS} are needed")
     if codec.sizes:
-        weights, facts = _rows(codec, counts, shards, work, model, train, seed, progress, verbose)
+        plan = (
+            _plan(codec, counts, shards, work, model, train, seed)
+            if prepared is None
+            else private_plan(codec, rows, shards, work, model, train, seed, prepared, out.exists())
+        )
+        weights, facts = _rows(codec, plan, rows, work, train, seed, progress, verbose)
     else:  # every column is constant or regenerated: there is nothing to learn
         facts = {"family": "tabular", "rows": rows, "order": [], "sizes": [], "history": []}
         weights, facts["slots"] = {}, [[] for _ in codec.columns]
-    script = None
-    if (shards / TEXTS).is_dir():  # the texts of the table, given the rest of a row
-        progress.say("training the texts")
-        script, apart = Script.load(shards / TEXTS), work.with_name(f"{work.name}-texts")
-        free = train.model_copy(update={"loss_limits": []})  # those are of the rows
-        told = train_script(script, shards / TEXTS, apart, model, free, rows, derive(seed, "texts"), progress, verbose)
-        weights |= {f"{TEXT_WEIGHTS}{name}": tensor for name, tensor in told[0].items()}
-        facts["texts"] = told[1]
+    if prepared is not None:
+        facts["privacy"] = prepared.ledger.reopened().guarantee()
+    script = train_texts(shards, work, model, train, rows, seed, progress, verbose, weights, facts)
     saved = save_model(out, codec, weights, facts, script)
     shutil.rmtree(work / "ray", ignore_errors=True)
     return saved
@@ -85,18 +87,15 @@ def fit_tabular(
 
 def _rows(
     codec: Codec,
-    counts: TokenCounts,
-    shards: Path,
+    plan: TabularPlan,
+    rows: int,
     work: Path,
-    model: ModelConfig,
     train: TrainConfig,
     seed: int,
     progress: Progress,
     verbose: bool,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and facts of the model of the rows."""
-    rows = counts.rows
-    plan = _plan(codec, counts, shards, work, model, train, seed)
     trained = run_training(plan, work, train, progress, verbose)
     weights = trained.weights
     facts = {
@@ -106,7 +105,7 @@ def _rows(
         "batch": plan.batch,
         "steps": plan.steps,
         "rate": plan.rate,
-        "history": trained.history,
+        "history": trained.history if plan.private is None else [],  # no loss of private rows is told
         "trials": trained.facts["trials"],
         **_started_from(plan, trained.facts["start_loss"]),
         **model_facts(

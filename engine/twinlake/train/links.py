@@ -6,13 +6,12 @@ links that pairs show, and little of the others, does so far less. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from twinlake.models.codec import Codec
 from twinlake.models.places import NOWHERE, places_of
+from twinlake.models.tree import chance, information, pair_tables
 from twinlake.profile.counts import COARSE_BINS, TokenCounts
 
 CHANCE = 2.0
@@ -21,27 +20,19 @@ PLENTY = 20_000
 Table = npt.NDArray[np.int64]
 
 
-def information_of(codec: Codec, counts: TokenCounts) -> npt.NDArray[np.float64]:
-    """Mutual information of column pairs in nats, [C, C]; zero where nothing was counted."""
-    out = np.zeros((len(codec.columns), len(codec.columns)))
-    for i, j, table in _tables(codec, counts):
-        out[i, j] = out[j, i] = _information(table)
-    return out
-
-
 def links_of(codec: Codec, counts: TokenCounts, parents: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """How strongly each token begins to look at each of its `parents` (int64 [S, K]): float32 [S, K] in [0, 1].
 
     sqrt(1 - CHANCE * chance / information) of the two columns, as the positive part of a Stein estimate keeps it (Efron and
     Morris, "Stein's estimation rule and its competitors", JASA 1973), where chance is what independent columns have in the mean
-    (`_chance`); the better of the counts as they are and of the same with GROUPS groups of neighbouring numbers. No link is
+    (`chance`); the better of the counts as they are and of the same with GROUPS groups of neighbouring numbers. No link is
     weaker than rows / PLENTY: pairs do not show what three columns have in common, and many rows could.
     """
     if counts.rows >= PLENTY:
         return np.ones(parents.shape, np.float32)
     links = np.ones((len(codec.columns), len(codec.columns)))
     groups = _groups(codec, counts)
-    for i, j, table in _tables(codec, counts):
+    for i, j, table in pair_tables(codec, counts):
         if any(codec.columns[column].phase is not None for column in (i, j)):
             continue  # what hangs on the day of the week or the hour is not in the counts
         both = table, groups[i].T @ table @ groups[j]
@@ -52,30 +43,10 @@ def links_of(codec: Codec, counts: TokenCounts, parents: npt.NDArray[np.int64]) 
     return out
 
 
-def _tables(codec: Codec, counts: TokenCounts) -> Iterator[tuple[int, int, Table]]:
-    """The codec's positions of two columns and the coarse counts [16, 16] of their pair."""
-    index = {c.name: i for i, c in enumerate(codec.columns)}
-    for (a, b), table in zip(counts.pair_list(), counts.pairs, strict=True):
-        yield index[counts.columns[a]], index[counts.columns[b]], table
-
-
-def _information(table: Table) -> float:
-    joint = table / max(1, table.sum())
-    product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return max(0.0, float(np.nansum(joint * np.log(joint / product))))
-
-
-def _chance(table: Table) -> float:
-    """(rows - 1) (columns - 1) / 2N (Miller, "Note on the bias of information estimates", 1955); 0 of an empty table."""
-    rows, columns = np.count_nonzero(table.sum(1)), np.count_nonzero(table.sum(0))
-    return max(0, int(rows) - 1) * max(0, int(columns) - 1) / (2 * max(1, int(table.sum())))
-
-
 def _beyond_chance(table: Table) -> float:
     """The share of the information that is more than CHANCE times what chance gives; 1 where there is nothing to share."""
-    chance, information = _chance(table), _information(table)
-    return 1.0 if chance == 0.0 else max(0.0, 1.0 - CHANCE * chance / max(information, 1e-12))
+    expected = chance(table)
+    return 1.0 if expected == 0.0 else max(0.0, 1.0 - CHANCE * expected / max(information(table), 1e-12))
 
 
 def _groups(codec: Codec, counts: TokenCounts) -> dict[int, npt.NDArray[np.int64]]:

@@ -100,6 +100,16 @@ class Learner(Protocol):
         """Copies of `tensors`, named like the parameters, as rows are drawn from them."""
 
 
+class Private(Protocol):
+    """What takes the place of averaged gradients where steps must be differentially private (train/dp.py)."""
+
+    def reserve(self, steps: int) -> bool:
+        """Whether the steps up to number `steps` may be taken; the same for all workers."""
+
+    def step(self, shards: Shards, order: int) -> None:
+        """Leaves the gradient of a step in the network, the same in all workers."""
+
+
 def failure_file(plan: Plan) -> Path:
     """Where a worker leaves the reason why training can't go on."""
     return Path(plan.progress).with_suffix(".failed")
@@ -107,6 +117,8 @@ def failure_file(plan: Plan) -> Path:
 
 def behind(plan: Plan, history: list[dict[str, Any]]) -> GivenUp | None:
     """Why to give up after these validations: the best loss so far is above the limit of the last share that was reached."""
+    if not plan.limits:
+        return None
     share, loss = history[-1]["step"] / plan.steps, min(h["validation_loss"] for h in history)
     reached = [limit for limit in sorted(plan.limits) if limit[0] <= share]
     return GivenUp(share, loss) if reached and share < 1 and loss > reached[-1][1] else None
@@ -144,6 +156,12 @@ class TrainingState:
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 self.average[name].lerp_(parameter, 1.0 - decay)
+
+    def after_block(self, seconds: float) -> None:
+        """Notes steps that no loss may be told of: the latest average is the best."""
+        self.best, self.seconds = self.learner.plain(self.average), seconds
+        self.finished = self.step >= self.plan.steps
+        self.history.append({"step": self.step, "steps": self.plan.steps, "seconds": round(seconds, 2)})
 
     def after_check(self, train_loss: float, losses: list[float], seconds: float) -> None:
         """Notes a validation; `losses` are those of the canonical order or, once, of all candidates."""
@@ -210,28 +228,23 @@ def take_steps(
     shards: Shards,
     place: Place,
     out_of_time: Callable[[], bool],
+    private: Private | None = None,
 ) -> tuple[float, bool]:
-    """Trains up to the next validation, or until the time is up; the mean loss of this worker's rows in nats a row, and
-    whether time cut it short. `wrapped`: the learner's network, or what averages its gradients over the workers."""
+    """Trains up to the next validation, or until the time is up or `private` allows no more; the mean loss of this worker's
+    rows in nats a row (0 with `private`, which tells none), and whether it was cut short. `wrapped`: the learner's network,
+    or what averages its gradients over the workers."""
     checks = [round(plan.steps * (i + 1) / plan.checks) for i in range(plan.checks)]
     until = next(c for c in checks if c > state.step)
-    total, seen, cut = 0.0, 0, False
+    total, seen, cut = 0.0, 0, private is not None and not private.reserve(until)
     while state.step < until and not cut:
-        index = schedule.step(state.step)
-        to_parts = state.learner.inputs(len(index), state.order, generator(derive(plan.seed, "step"), state.step), place)
-        tokens = shards.take(place.mine(index))
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(state.step, plan.steps)
         state.optimizer.zero_grad(set_to_none=True)
-        parts = list(to_parts(tokens))
-        for number, part in enumerate(parts, 1):
-            with nullcontext() if number == len(parts) or place.world == 1 else wrapped.no_sync():  # type: ignore[operator]
-                # summed over this worker's rows and scaled so that averaging over workers gives the global mean
-                with place.precision(state.learner.mixed):
-                    loss = wrapped(*part).sum() * (place.world / len(index))
-                loss.backward()
-            total += float(loss.detach()) * len(index) / place.world
-        seen += len(tokens)
+        if private is None:
+            loss, rows = _average(wrapped, state, plan, schedule.step(state.step), shards, place)
+            total, seen = total + loss, seen + rows
+        else:
+            private.step(shards, state.order)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), CLIP)
         # judged by the averaged gradient, which all workers share: they stop at the same step
         if not math.isfinite(float(norm)):
@@ -241,6 +254,23 @@ def take_steps(
         state.update_average()
         cut = out_of_time()
     return total / max(1, seen), cut
+
+
+def _average(
+    wrapped: nn.Module, state: TrainingState, plan: Plan, index: npt.NDArray[np.int64], shards: Shards, place: Place
+) -> tuple[float, int]:
+    """Leaves the mean gradient of the rows `index` in the network; the summed loss and number of this worker's rows."""
+    to_parts = state.learner.inputs(len(index), state.order, generator(derive(plan.seed, "step"), state.step), place)
+    tokens, total = shards.take(place.mine(index)), 0.0
+    parts = list(to_parts(tokens))
+    for number, part in enumerate(parts, 1):
+        with nullcontext() if number == len(parts) or place.world == 1 else wrapped.no_sync():  # type: ignore[operator]
+            # summed over this worker's rows and scaled so that averaging over workers gives the global mean
+            with place.precision(state.learner.mixed):
+                loss = wrapped(*part).sum() * (place.world / len(index))
+            loss.backward()
+        total += float(loss.detach()) * len(index) / place.world
+    return total, len(tokens)
 
 
 def _schedule(step: int, steps: int) -> float:

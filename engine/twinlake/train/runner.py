@@ -127,6 +127,7 @@ class _following:
             last = json.loads(lines[-1])
         except ValueError:
             return
-        losses = f"train loss {last['train_loss']:.3f}  validation loss {last['validation_loss']:.3f}"
-        note = f"step {last['step']:,} of {last['steps']:,}  {losses}"
+        note = f"step {last['step']:,} of {last['steps']:,}"
+        if "train_loss" in last:  # nothing is told of private steps
+            note += f"  train loss {last['train_loss']:.3f}  validation loss {last['validation_loss']:.3f}"
         self._progress.update(last["step"], last["steps"], note)

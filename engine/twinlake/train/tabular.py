@@ -34,7 +34,8 @@ Shares = list[npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class TabularPlan(Plan):
-    """What workers need to train a tabular network. `earlier`: a model to start from."""
+    """What workers need to train a tabular network. `earlier`: a model to start from; `private`: the PrivateSteps of
+    train/dp.py, and then `shares`: the marginals as they were measured with noise."""
 
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
@@ -44,6 +45,8 @@ class TabularPlan(Plan):
     places: list[list[float]]
     trial_steps: int
     earlier: dict[str, Any] | None = None
+    private: dict[str, Any] | None = None
+    shares: list[list[float]] | None = None
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> TabularPlan:
@@ -56,7 +59,7 @@ class TabularPlan(Plan):
 
     def prepare(self, shards: Shards, place: Place) -> Shares:
         """What every network of this plan begins with: the marginals, which the driver also needs."""
-        shares = marginals(shards, self)
+        shares = marginals(shards, self) if self.shares is None else [np.array(s) for s in self.shares]
         if place.rank == 0:
             save_marginals(shares, self)
         return shares
@@ -89,14 +92,15 @@ class TabularLearner:
     def inputs(self, rows: int, order: int, draws: np.random.Generator, place: Place) -> Callable[[Tokens], Iterator[Inputs]]:
         """Tokens, the place of each in its row's order, and numbers that decide dropout."""
         ranks = place.mine(random_ranks(rows, self._plan, order, draws))
-        dropout = place.mine(
-            draws.random((rows, len(self._plan.sizes) * (1 + self._plan.settings["hidden"])), dtype=np.float32)
-        )
+        drops = self._plan.settings["dropout"] or self._plan.settings["token_dropout"]
+        width = len(self._plan.sizes) * (1 + self._plan.settings["hidden"]) if drops else 0
+        dropout = place.mine(draws.random((rows, width), dtype=np.float32))
 
         def parts(tokens: Tokens) -> Iterator[Inputs]:
             at_once = self.network.rows_at_once(len(tokens))
             arrays = (tokens.astype(np.int64), ranks, dropout)
-            return zip(*(torch.split(torch.from_numpy(a).to(place.device), at_once) for a in arrays), strict=True)
+            for told, rank, drawn in zip(*(torch.split(torch.from_numpy(a), at_once) for a in arrays), strict=True):
+                yield told.to(place.device), rank.to(place.device), drawn.to(place.device) if drops else None
 
         return parts
 

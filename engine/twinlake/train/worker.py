@@ -17,6 +17,7 @@ from torch import nn
 
 from twinlake.core.errors import ModelError
 from twinlake.train.data import Schedule, Shards, open_shards
+from twinlake.train.dp import PrivateGradients, PrivateSteps
 from twinlake.train.language import LanguagePlan
 from twinlake.train.llm import LlmPlan
 from twinlake.train.loop import Learner, Place, Plan, TrainingState, behind, failure_file, take_steps, validate
@@ -66,7 +67,10 @@ def _train(plan: AnyPlan, place: Place, shards: Shards, prepared: Any) -> None:
         )
         plan = replace(plan, settings=settings)
     learner: Learner = plan.learner(prepared, place)
-    wrapped, state = _wrapped(learner, place), TrainingState(learner, plan, trials)
+    steps = plan.private if isinstance(plan, TabularPlan) else None
+    private = PrivateGradients(PrivateSteps(**steps), learner, shards.rows, place) if steps is not None else None
+    wrapped = _wrapped(learner, place) if private is None else learner.network
+    state = TrainingState(learner, plan, trials)
     if checkpoint:
         with checkpoint.as_directory() as folder:
             state.restore(Path(folder))
@@ -75,8 +79,11 @@ def _train(plan: AnyPlan, place: Place, shards: Shards, prepared: Any) -> None:
     if plan.earlier and not checkpoint:
         state.start_loss = validate(state, plan, schedule, shards, place)[0]
     while not state.finished:
-        loss, cut = take_steps(wrapped, state, plan, schedule, shards, place, out_of_time)
-        state.after_check(loss, validate(state, plan, schedule, shards, place), time.monotonic() - started)
+        loss, cut = take_steps(wrapped, state, plan, schedule, shards, place, out_of_time, private)
+        if private is None:
+            state.after_check(loss, validate(state, plan, schedule, shards, place), time.monotonic() - started)
+        else:
+            state.after_block(time.monotonic() - started)
         state.finished |= cut or behind(plan, state.history) is not None
         metrics = state.history[-1]
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,65 @@
+"""Noise for differential privacy: Gaussian, from the system's generator, released on a declared grid.
+
+Textbook noise on floats leaks through its low bits (Mironov, "On significance of the least significant bits for differential
+privacy", CCS 2012). So whatever is released here is an integer multiple of a granularity: a number on the grid plus Gaussian
+noise rounded to the grid is the rounded answer of the Gaussian mechanism, which is post-processing of it, and has the same
+support for every input. None of it follows run.seed, and no seed can be given.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:  # Spark tasks import this module for counts alone
+    import torch
+    from torch import Tensor
+
+GRADIENT_BITS = 20  # released sums of gradients are multiples of the clipping norm * 2^-20
+
+
+def uniforms(count: int) -> npt.NDArray[np.float64]:
+    """`count` numbers in (0, 1] of 53 bits from the operating system's generator, float64."""
+    bits = np.frombuffer(os.urandom(8 * count), np.uint64) >> np.uint64(11)
+    return np.asarray((bits.astype(np.float64) + 1.0) * 2.0**-53)
+
+
+def gaussians(count: int) -> npt.NDArray[np.float64]:
+    """`count` standard normal numbers, float64 (Box and Muller 1958). Beyond 8.5 nothing is drawn: less than 2^-52 of the
+    mass."""
+    half = (count + 1) // 2
+    radius, angle = np.sqrt(-2.0 * np.log(uniforms(half))), 2.0 * np.pi * uniforms(half)
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+
+
+def noisy_counts(counts: npt.ArrayLike, deviation: float) -> npt.NDArray[np.int64]:
+    """Whole `counts` of any shape plus Gaussian noise of standard deviation `deviation` (rows), rounded to whole numbers; int64
+    of the same shape, negative ones too. For counts that one unit changes by at most D in the Euclidean norm, this is the
+    Gaussian mechanism with noise multiplier `deviation` / D."""
+    exact = np.asarray(counts)
+    if not np.issubdtype(exact.dtype, np.integer):
+        raise TypeError(f"counts must be integers, got {exact.dtype}")
+    noise = np.rint(deviation * gaussians(exact.size)).astype(np.int64)
+    return np.asarray(exact.astype(np.int64) + noise.reshape(exact.shape), np.int64)
+
+
+def secure_torch(device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator seeded with 63 bits of the operating system: another one in every worker and after every resume."""
+    import torch
+
+    return torch.Generator(device=device).manual_seed(secrets.randbits(63))
+
+
+def noisy_sum(total: Tensor, deviation: float, clip: float, draw: torch.Generator) -> Tensor:
+    """A sum of clipped gradients plus Gaussian noise of standard deviation `deviation`, rounded to multiples of `clip` *
+    2^-20; a new tensor of the same shape and type."""
+    import torch
+
+    grid = 2.0 ** (np.floor(np.log2(clip)) - GRADIENT_BITS)
+    noise = torch.empty_like(total).normal_(0.0, deviation, generator=draw) if deviation > 0 else torch.zeros_like(total)
+    out: Tensor = torch.round((total + noise) / grid) * grid
+    return out
