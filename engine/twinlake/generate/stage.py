@@ -11,6 +11,7 @@ from twinlake.core.seeds import derive
 from twinlake.generate.augment import FLAG, write_augmented
 from twinlake.generate.balance import Balance, balanced, count_groups, needs_counts
 from twinlake.generate.blocks import Job
+from twinlake.generate.filter_index import filters_of
 from twinlake.generate.generate import write_rows
 from twinlake.generate.rules import check_rules, read_rules
 from twinlake.generate.steering import Group, read_steering
@@ -71,7 +72,11 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     rows = sum(g.rows for g in groups) or (state["source_rows"] if wanted.rows == "source" else wanted.rows)
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p, wanted.guidance)
-    job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
+    steered = [*wanted.conditions, *wanted.balance.columns]
+    filters, notes = filters_of(spark, folder, model, digest, config.privacy.filters, config.privacy.min_people, steered)
+    for note in notes:
+        progress.say(note)
+    job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"], filters=filters)
     copies, texts = wanted.replace_copies is True, wanted.replace_copies is not False
     rules = read_rules(wanted.rules, _compared(model.codec) if copies else (), _written(model, wanted) if texts else ())
     facts = write_rows(
@@ -86,7 +91,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         config.privacy.min_people,
         wanted.strict_kernel,
     )
-    folder.update(synthetic=facts)
+    folder.update(synthetic={**facts, "filters": notes})
     _write_output(spark, folder, config)
     if wanted.augment:
         progress.say(write_augmented(spark, folder))
@@ -95,7 +100,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
             "executors have different processors or libraries: "
             "another run gives these very rows only where each part is made by the same kind"
         )
-    redrawn = f", {sum(facts['redrawn'].values()):,} redrawn by rules" if rules else ""
+    redrawn = f", {sum(facts['redrawn'].values()):,} redrawn by rules and filters" if facts["redrawn"] else ""
     parts = f"{facts['parts']} parts" if facts["parts"] > 1 else "one part"
     checked = f", {facts['invalid']:,} invalid" if "invalid" in facts else ""
     return f"{facts['rows']:,} rows in {parts}{redrawn}{checked}"
