@@ -23,6 +23,7 @@ from twinlake.models.encode import encode_run
 from twinlake.models.store import model_identity
 from twinlake.profile.stage import profile_run
 from twinlake.tables.parts import file_hash
+from twinlake.tables.people import check_unit
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
 from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots, spark_errors
@@ -100,7 +101,8 @@ def report(run: Run) -> str:
 # name, work, the settings that it depends on, what it reads, what it writes
 LINE: tuple[Stage[Run], ...] = (
     Stage("profile", profile,
-          lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people],
+          lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people,
+                        c.privacy.unit],
           (), ("profile.json",)),
     Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json", "labels.sql")),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
@@ -163,6 +165,7 @@ def run(
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 check_steering(config, source.df)
+                check_unit(config, source.df.schema)
                 check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected)
                 tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
                 folder.update(warnings=list(source.warnings), tags=tags)

@@ -37,6 +37,6 @@ class FiltersConfig(Section):
 class PrivacyConfig(Section):
     """Whose data is protected, and how rare a value may be."""
 
-    unit: str | None = Field(None, description="Column that tells people apart; default: each row is one person.")
+    unit: str | None = Field(None, description="Column that tells people apart; default, or row: each row is one person.")
     min_people: Count = Field(10, ge=2, description="Values held by fewer people never reach an artifact or the model.")
     filters: FiltersConfig = Field(FiltersConfig(), description="Generated rows that are drawn again.")

@@ -41,6 +41,7 @@ FEWEST = 99
 MOST = 10_000
 EQUAL = 1e-9  # a squared distance below this is none
 CHUNK = 1 << 18
+TASKS = 4
 TOKENS = "tokens-{:05d}.npy"
 
 
@@ -117,7 +118,7 @@ def build_index(spark: SparkSession, folder: RunFolder, root: Path, digest: str,
         parts = [p["part"] for p in read_manifest(folder.protected)["parts"]]
         run_tasks(spark, parts, None, partial(_encode_part, folder=str(folder.protected), codec_file=str(codec), out=target))
         run_tasks(spark, [0], None, partial(_collect, parts=parts, people=people, out=target, codec_file=str(codec), key=key))
-        run_tasks(spark, range(TREES), None, partial(_grow, out=target, codec_file=str(codec)))
+        run_tasks(spark, range(TREES), TASKS, partial(_grow, out=target, codec_file=str(codec)))
         shutil.copyfile(codec, root / codec.name)
         for part in parts:
             (root / TOKENS.format(part)).unlink()

@@ -21,6 +21,7 @@ from twinlake.models.sampler import Style
 from twinlake.models.store import LoadedModel, check_model, load_model
 from twinlake.tables.names import parse_table_name, quoted
 from twinlake.tables.parts import part_files, read_parquet
+from twinlake.tables.people import least_rows
 from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.source import spark_errors
 
@@ -73,7 +74,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p, wanted.guidance)
     steered = [*wanted.conditions, *wanted.balance.columns]
-    filters, notes = filters_of(spark, folder, model, digest, config.privacy.filters, config.privacy.min_people, steered)
+    filters, notes = filters_of(spark, folder, model, digest, config.privacy.filters, least_rows(folder, config), steered)
     for note in notes:
         progress.say(note)
     job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"], filters=filters)
@@ -88,7 +89,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         progress,
         rules,
         folder.protected if any(rule.kind in ("copy", "combination", "text") for rule in rules) else None,
-        config.privacy.min_people,
+        least_rows(folder, config),
         wanted.strict_kernel,
     )
     folder.update(synthetic={**facts, "filters": notes})
@@ -129,9 +130,10 @@ def _groups(spark: SparkSession, folder: RunFolder, config: Config, codec: Codec
     if not needs_counts(balance):
         return balanced(balance, [], rows)
     real = flat_frame(read_parquet(spark.read, part_files(folder.protected)), codec.names, codec.leaves)
-    counts, rare = count_groups(real, balance.columns, config.privacy.min_people)
+    least = least_rows(folder, config)
+    counts, rare = count_groups(real, balance.columns, least)
     if rare:
-        progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
+        progress.say(f"balance: {rare} groups of fewer than {least} rows are left out")
     return balanced(balance, counts, rows)
 
 

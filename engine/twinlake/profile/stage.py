@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twinlake.core.config import Config
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
 from twinlake.profile.profile import profile_table
-from twinlake.profile.types import Profile
+from twinlake.profile.types import ColumnProfile, Profile
 from twinlake.tables.parts import write_text
+from twinlake.tables.people import LEAST_ROWS, rows_of_people, unit_of
 from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.source import Source
 from twinlake.tables.split import Split, split_of
@@ -15,11 +18,28 @@ from twinlake.tables.split import Split, split_of
 
 def profile_run(folder: RunFolder, source: Source, config: Config, progress: Progress) -> str:
     """Writes the statistics of the train rows, rare values left out; returns a line about them."""
-    found = profile_table(source.df, split_in(config), config.privacy.min_people)
+    unit = unit_of(config)
+    least = rows_of_people(source.df, unit, config.privacy.min_people)
+    found = profile_table(source.df, split_in(config), least)
+    if unit is not None:  # whoever a row is about, its twin is about nobody
+        found = replace(found, columns=tuple(_nobodys(c) if c.name == unit else c for c in found.columns))
+        least_people = config.privacy.min_people
+        progress.say(f"values are told from {least:,} rows up: fewer may be of less than {least_people} people")
+        if found.rows and 20 * least > found.rows:
+            progress.say(
+                f"warning: privacy.unit: {least_people - 1} people have {least - 1:,} of all rows, so that little can be told "
+                "of any value; leave out some of their rows by source.where"
+            )
+    folder.update(**{LEAST_ROWS: least})
     write_text(folder / "profile.json", found.to_json())
     if not found.rows:
         progress.say("warning: there are no rows; the twin has the columns alone, and nothing can be measured")
     return f"{found.rows:,} train rows, {len(found.columns)} columns"
+
+
+def _nobodys(column: ColumnProfile) -> ColumnProfile:
+    """The profile of the column that tells people apart: a key, and nothing of its values."""
+    return replace(column, kind="key", minimum=None, maximum=None, mean=None, std=None, quantiles=(), top=())
 
 
 def read_profile(folder: RunFolder) -> Profile:
@@ -29,4 +49,4 @@ def read_profile(folder: RunFolder) -> Profile:
 
 def split_in(config: Config) -> Split:
     """How a run tells train and holdout rows apart."""
-    return split_of(config.holdout, derive(config.run.seed, "split"))
+    return split_of(config.holdout, derive(config.run.seed, "split"), unit_of(config))
