@@ -23,6 +23,7 @@ from twinlake.models.encode import encode_run
 from twinlake.models.store import model_identity
 from twinlake.profile.stage import profile_run, read_profile
 from twinlake.tables.parts import file_hash
+from twinlake.tables.people import check_unit
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
 from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots, spark_errors
@@ -107,7 +108,7 @@ def report(run: Run) -> str:
 LINE: tuple[Stage[Run], ...] = (
     Stage("profile", profile,
           lambda c, f: [snapshots(c), c.source.model_dump(), c.holdout.model_dump(), c.run.seed, c.privacy.min_people,
-                        [c.privacy.person, c.privacy.rows_per_unit] if c.privacy.person else None],
+                        c.privacy.unit, c.privacy.rows_per_unit if c.privacy.person else None],
           (), ("profile.json",)),
     Stage("classify", classify, lambda c, f: c.classify.model_dump(), ("profile.json",), ("labels.json", "labels.sql")),
     Stage("plan", plan, lambda c, f: policy_text(c.policy), ("profile.json", "labels.json"), ("plan.yaml",)),
@@ -121,8 +122,9 @@ LINE: tuple[Stage[Run], ...] = (
     Stage("train", train, lambda c, f: [c.model.model_dump(), c.train.epochs, c.train.max_minutes],
           ("private/encoded", "private/pairs.npz"), ("model",)),
     Stage("generate", generate,
-          lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump()],
-          ("model", "protected"), ("synthetic",)),
+          lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump(),
+                        c.privacy.filters.model_dump()],
+          ("model", "protected", "private/holdout"), ("synthetic",)),
     Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(),
           ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
     Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"),
@@ -173,6 +175,7 @@ def run(
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 check_steering(config, source.df)
+                check_unit(config, source.df.schema)
                 check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected)
                 tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
                 folder.update(warnings=list(source.warnings), tags=tags)

@@ -16,12 +16,37 @@ ROWS_PER_UNIT = 4
 FAMILIES = ("tabular", "marginal")
 NOT_FOR_RELEASE = "not for release: exact statistics of private rows, outside the budget of privacy.epsilon"
 
+Level = Literal["auto", "medium", "high"]
+
+
+class FiltersConfig(Section):
+    """Generated rows that are drawn again, since they tell too much of single people."""
+
+    outliers: Level | None = Field(
+        "auto", description="Rows in places where hardly any real row lies: auto, medium, high, or null for none."
+    )
+    similarity: Level | None = Field(
+        "auto", description="Rows nearer to a training row than holdout rows are: auto, medium, high, or null for none."
+    )
+
+    def within_budget(self) -> FiltersConfig:
+        """The filters under differential privacy: none, since they read real rows after the budget is spent.
+
+        Errors: ValueError naming the key of one that is asked for by name.
+        """
+        for key in ("outliers", "similarity"):
+            if (level := getattr(self, key)) not in (None, "auto"):
+                raise ValueError(
+                    f"privacy.filters.{key}: {level} can't be used with privacy.epsilon: it compares with real rows"
+                )
+        return FiltersConfig(outliers=None, similarity=None)
+
 
 class PrivacyConfig(Section):
     """Whose data is protected, how rare a value may be, and the budget of differential privacy."""
 
     unit: str | None = Field(
-        None, description="Column that tells people apart; default: each row is one person. With epsilon: a column, or row."
+        None, description="Column that tells people apart; row: each row is one person, as by default. Needed with epsilon."
     )
     min_people: Count = Field(10, ge=2, description="Values held by fewer people never reach an artifact or the model.")
     epsilon: Annotated[Share, Field(gt=0)] | None = Field(
@@ -36,6 +61,7 @@ class PrivacyConfig(Section):
     public: dict[str, list[Any] | dict[str, Any]] = Field(
         {}, description="With epsilon, what everybody knows: column -> its values as a list, or {min, max} of its numbers."
     )
+    filters: FiltersConfig = Field(FiltersConfig(), description="Generated rows that are drawn again.")
 
     @property
     def rows_per_unit(self) -> int:
@@ -90,6 +116,7 @@ def check_budgeted(config: Config) -> None:
     """Refuses what would read private rows outside the budget of `privacy.epsilon`. Errors: ValueError naming the key."""
     if config.privacy.epsilon is None:
         return
+    config.privacy.filters.within_budget()
     balance = config.generate.balance
     refused = [
         (config.model.family not in FAMILIES, f"model.family: {config.model.family}", f"use {' or '.join(FAMILIES)}"),

@@ -25,6 +25,7 @@ from twinlake.models.nested import flat_frame, has_column, with_leaves
 from twinlake.models.transcribe import free_texts
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, read_parquet, write_text
+from twinlake.tables.people import least_rows
 from twinlake.tables.run_folder import RunFolder
 from twinlake.train.ledger import guarantee_of, told_guarantee
 from twinlake.transform.plan import Plan
@@ -83,7 +84,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         protected=tuple(dict.fromkeys(config.evaluate.protected)),
         positive=config.evaluate.positive,
         seed=config.run.seed,
-        k=config.privacy.min_people,
+        k=least_rows(folder, config),
         promised=promised_of(codec, real, twin, read_rules(config.generate.rules)),
         texts=tuple(codec.names[i] for i in free_texts(codec)),
     )
@@ -136,7 +137,7 @@ def report_run(folder: RunFolder, config: Config, name: str, progress: Progress)
         TokenCounts.load(folder.private / "pairs.npz").measured(),
         sum_counts(files, codec),
         facts,
-        config.privacy.min_people,
+        least_rows(folder, config),
     )
     write_text(folder / "report.md", markdown_summary(evaluation, facts["name"]))
     if run_id := log_to_mlflow(folder.root, evaluation, facts["name"], config.run.seed):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from twinlake.core.seeds import derive, generator, mix, uniform
+from twinlake.generate.filters import Filters, Screen, settled
 from twinlake.generate.steering import Group, Steering, read_steering, words_of
 from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import Tokens
@@ -41,7 +43,8 @@ BLOCKS_AT_ONCE = 8
 @dataclass(frozen=True)
 class Job:
     """What tasks need to know: small, plain data. `redraw`: a folder of Parquet files with rows and their attempts above 0;
-    `counted` is a row count: the rows with lower ids are counted apart (to compare with as many holdout rows)."""
+    `counted` is a row count: the rows with lower ids are counted apart (to compare with as many holdout rows). `filters`: what
+    every row must keep to."""
 
     model: str
     digest: str
@@ -52,6 +55,7 @@ class Job:
     style: Style = PLAIN
     counted: int = 0
     redraw: str | None = None
+    filters: Filters | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -86,11 +90,11 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
     size = blocks_per_part(job.rows)
     blocks = range(number * size, min((number + 1) * size, block_count(job.rows)))
     everything, first = TokenCounter(codec), TokenCounter(codec)
-    content = hashlib.sha256()
+    content, refused = hashlib.sha256(), Counter[str]()
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal invalid
-        for start, tokens, batch in decoded(blocks, job):
+        for start, tokens, batch in decoded(blocks, job, refused):
             everything.add(tokens)
             if start < job.counted:
                 first.add(tokens[: job.counted - start])
@@ -113,6 +117,7 @@ def make_part(number: int, job: Job, staging: str) -> Iterator[dict[str, Any]]:
             "kernel": kernel_id(),
             "first_row": blocks.start * BLOCK_ROWS,
             **({"invalid": invalid} if script is not None else {}),
+            **({"filters": dict(refused)} if job.filters is not None else {}),
         }
 
     schema = codec.table.with_metadata({**(codec.table.metadata or {}), **job.metadata})
@@ -139,6 +144,11 @@ class Maker:
         torch.set_num_threads(1)
         model = load_model(job.model, job.digest)
         return cls(job, model, model.told, read_steering(job.conditions, job.groups, job.seed, model.told))
+
+    @cached_property
+    def screen(self) -> Screen | None:
+        """The filters of the job, None where there are none."""
+        return Screen.of(self.job.filters, self.model.sampler) if self.job.filters is not None else None
 
     @cached_property
     def givens(self) -> list[Given]:
@@ -189,6 +199,23 @@ class Maker:
                 none = pa.nulls(1, self.codec.schema.field(column).type)
                 tokens[rows, slots[0] : slots[-1] + 1] = encode_column(self.codec.columns[column], none)
         return tokens, self._with_texts(tokens, cells, batch)
+
+    def made(
+        self,
+        tokens: Tokens,
+        cells: Floats,
+        row_ids: UInt64,
+        attempts: npt.NDArray[np.int64],
+        refused: Counter[str] | None = None,
+    ) -> tuple[Tokens, pa.RecordBatch]:
+        """`decode`, with rows that the filters refuse drawn again, and counted in `refused`. `attempts`: which these are."""
+        tokens, rows = self.decode(tokens, cells, row_ids)
+        if self.screen is None:
+            return tokens, rows
+        tokens, rows, counts = settled(self, self.screen, tokens, rows, row_ids, attempts)
+        if refused is not None:
+            refused.update(counts)
+        return tokens, rows
 
     def _decoded(self, tokens: Tokens, cells: Floats, row_ids: UInt64) -> pa.RecordBatch:
         if self.model.script is not None and self.model.writes_rows:
@@ -242,8 +269,8 @@ def _columns_of(codec: Codec, known: Known | None) -> list[int]:
     return [] if known is None else [c for c, slots in enumerate(codec.slots) if slots and known.mask[:, slots[0]].any()]
 
 
-def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBatch]]:
-    """(first row id, tokens, rows) of runs of blocks, in order."""
+def decoded(blocks: range, job: Job, refused: Counter[str] | None = None) -> Iterator[tuple[int, Tokens, pa.RecordBatch]]:
+    """(first row id, tokens, rows) of runs of blocks, in order. `refused` counts what filters refuse."""
     maker = Maker.of(job)
     again, attempts = read_attempts(job.redraw, blocks) if job.redraw else (_ids(0, 0), np.empty(0, np.int64))
     for start in range(blocks.start, blocks.stop, BLOCKS_AT_ONCE):
@@ -252,11 +279,13 @@ def decoded(blocks: range, job: Job) -> Iterator[tuple[int, Tokens, pa.RecordBat
         tokens, cells = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
         first = start * BLOCK_ROWS
         rows = min(len(tokens), job.rows - first)
+        attempt = np.zeros(rows, np.int64)
         here = slice(*np.searchsorted(again, np.array([first, first + rows], np.uint64)))
         if here.stop > here.start:
             places = (again[here] - np.uint64(first)).astype(np.int64)
             tokens[places], cells[places] = maker.rows(again[here], attempts[here])
-        drawn_tokens, flat = maker.decode(tokens[:rows], cells[:rows], _ids(first, rows))
+            attempt[places] = attempts[here]
+        drawn_tokens, flat = maker.made(tokens[:rows], cells[:rows], _ids(first, rows), attempt, refused)
         yield first, drawn_tokens, maker.codec.whole(flat)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,6 +23,7 @@ import pyarrow as pa
 from twinlake.core.errors import DataError, ModelError, in_quotes
 from twinlake.core.progress import Progress
 from twinlake.generate.blocks import Job, Maker, blocks_per_part, kernel_id, make_part, part_count
+from twinlake.generate.filters import ATTEMPTS, OUTLIERS, SIMILARITY
 from twinlake.generate.rules import ATTEMPT, COPY, ROW, RULES, TEXT, Rule, broken, check_rules
 from twinlake.models.nested import with_leaves
 from twinlake.models.sampler import BLOCK_ROWS
@@ -83,6 +85,7 @@ def write_rows(
         progress.say(f"resuming: {len(done)} of {parts} parts are there already")
     _make(spark, job, staging, [n for n in range(parts) if n not in done], partitions, progress)
     redrawn = _settle(spark, job, staging, rules, train, people, partitions, progress) if rules else {}
+    redrawn |= _refused(staging, job, progress)
     kernels = sorted({p.facts["kernel"] for p in finished_parts(staging).values()})
     if strict_kernel and len(kernels) > 1:
         raise ModelError(
@@ -117,7 +120,9 @@ def job_identity(job: Job, rules: Sequence[Rule] = (), train: Path | None = None
     """A hash of all that decides the rows: model, seed, rows, steering, kernel, rules, and the table that rules look at."""
     looked_up = file_hash(train / MANIFEST) if train is not None and rules else None
     kept = [asdict(rule) for rule in rules]
-    plain = json.dumps([asdict(replace(job, model="", redraw=None)), kernel_id(), kept, looked_up], sort_keys=True, default=str)
+    filters = None if job.filters is None else replace(job.filters, folder="")
+    told = asdict(replace(job, model="", redraw=None, filters=filters))
+    plain = json.dumps([told, kernel_id(), kept, looked_up], sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
@@ -220,9 +225,29 @@ def _attempts(batches: Iterable[pa.RecordBatch], job: Job, tries: int) -> Iterat
             some = ids[start : start + BLOCK_ROWS]
             for attempt in range(tries, 2 * tries):
                 attempts = np.full(len(some), attempt, np.int64)
-                made = maker.codec.whole(maker.decode(*maker.rows(some, attempts), some)[1])
+                made = maker.codec.whole(maker.made(*maker.rows(some, attempts), some, attempts)[1])
                 own = [pa.array(some.astype(np.int64)), pa.array(attempts)]
                 yield pa.RecordBatch.from_arrays([*own, *made.columns], names=names)
+
+
+def _refused(staging: Path, job: Job, progress: Progress) -> dict[str, int]:
+    """How many rows each filter refused. Errors: DataError where the config asks for a filter by name and rows are left that it
+    refuses."""
+    if job.filters is None:
+        return {}
+    total = sum((Counter(p.facts["filters"]) for p in finished_parts(staging).values()), Counter())
+    left = total.pop("left", 0)
+    told = f"{left:,} of {job.rows:,} rows are as near to a training row, or as far from all, after {ATTEMPTS} redraws"
+    if left and job.filters.strict:
+        raise DataError(
+            f"privacy.filters: {told}; the model hardly makes others: train it on more rows or for fewer epochs "
+            "(train.epochs), or set the filter to auto, which keeps what can't be redrawn"
+        )
+    if left:
+        progress.say(f"filters: {told}, and were kept")
+    return {f"{name} filter": total[name] for name in (SIMILARITY, OUTLIERS)} | (
+        {"kept in spite of filters": left} if left else {}
+    )
 
 
 def _redraws(staging: Path) -> Path:

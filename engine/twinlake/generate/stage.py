@@ -11,6 +11,7 @@ from twinlake.core.seeds import derive
 from twinlake.generate.augment import FLAG, write_augmented
 from twinlake.generate.balance import Balance, balanced, count_groups, needs_counts
 from twinlake.generate.blocks import Job
+from twinlake.generate.filter_index import filters_of
 from twinlake.generate.generate import write_rows
 from twinlake.generate.rules import check_rules, read_rules
 from twinlake.generate.steering import Group, read_steering
@@ -20,6 +21,7 @@ from twinlake.models.sampler import Style
 from twinlake.models.store import LoadedModel, check_model, load_model
 from twinlake.tables.names import parse_table_name, quoted
 from twinlake.tables.parts import part_files, read_parquet
+from twinlake.tables.people import least_rows
 from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.source import spark_errors
 
@@ -76,7 +78,12 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     rows = sum(g.rows for g in groups) or (state["source_rows"] if wanted.rows == "source" else wanted.rows)
     read_steering(wanted.conditions, groups, seed, codec)
     style = Style(wanted.temperature, wanted.top_p, wanted.guidance)
-    job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"])
+    steered = [*wanted.conditions, *wanted.balance.columns]
+    filtered = config.privacy.filters if config.privacy.epsilon is None else config.privacy.filters.within_budget()
+    filters, notes = filters_of(spark, folder, model, digest, filtered, least_rows(folder, config), steered)
+    for note in notes:
+        progress.say(note)
+    job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"], filters=filters)
     # with a budget no real row is looked at any more
     copies, texts = wanted.replace_copies is True, wanted.replace_copies is not False and config.privacy.epsilon is None
     rules = read_rules(wanted.rules, _compared(model.codec) if copies else (), _written(model, wanted) if texts else ())
@@ -89,10 +96,10 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
         progress,
         rules,
         folder.protected if any(rule.kind in ("copy", "combination", "text") for rule in rules) else None,
-        config.privacy.min_people,
+        least_rows(folder, config),
         wanted.strict_kernel,
     )
-    folder.update(synthetic=facts)
+    folder.update(synthetic={**facts, "filters": notes})
     _write_output(spark, folder, config)
     if wanted.augment:
         progress.say(write_augmented(spark, folder))
@@ -101,7 +108,7 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
             "executors have different processors or libraries: "
             "another run gives these very rows only where each part is made by the same kind"
         )
-    redrawn = f", {sum(facts['redrawn'].values()):,} redrawn by rules" if rules else ""
+    redrawn = f", {sum(facts['redrawn'].values()):,} redrawn by rules and filters" if facts["redrawn"] else ""
     parts = f"{facts['parts']} parts" if facts["parts"] > 1 else "one part"
     checked = f", {facts['invalid']:,} invalid" if "invalid" in facts else ""
     return f"{facts['rows']:,} rows in {parts}{redrawn}{checked}"
@@ -130,9 +137,10 @@ def _groups(spark: SparkSession, folder: RunFolder, config: Config, codec: Codec
     if not needs_counts(balance):
         return balanced(balance, [], rows)
     real = flat_frame(read_parquet(spark.read, part_files(folder.protected)), codec.names, codec.leaves)
-    counts, rare = count_groups(real, balance.columns, config.privacy.min_people)
+    least = least_rows(folder, config)
+    counts, rare = count_groups(real, balance.columns, least)
     if rare:
-        progress.say(f"balance: {rare} groups of fewer than {config.privacy.min_people} rows are left out")
+        progress.say(f"balance: {rare} groups of fewer than {least} rows are left out")
     return balanced(balance, counts, rows)
 
 

@@ -39,6 +39,7 @@ from twinlake.models.tree import column_tree
 from twinlake.profile.counts import ALL_PAIRS_UP_TO, TokenCounts, column_pairs, measured_columns
 from twinlake.profile.statistics import Column, ColumnStatistics, frame_of_tasks, limits_for, summarize
 from twinlake.tables.parts import file_hash, read_manifest, read_part, run_tasks, sync, write_text
+from twinlake.tables.people import least_rows
 from twinlake.tables.run_folder import RunFolder
 
 if TYPE_CHECKING:  # for annotations alone: tasks import this module, and the transforms would bring pandas
@@ -55,7 +56,7 @@ TEXTS = "texts"
 def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Config) -> str:
     """Writes codec.json, private/encoded/, private/pairs.npz (train) and private/holdout.npz of a run; returns a line."""
     folder.private.mkdir(mode=0o700, exist_ok=True)
-    people, seed, start = config.privacy.min_people, config.run.seed, config.model.start_from
+    people, seed, start = least_rows(folder, config), config.run.seed, config.model.start_from
     earlier = None
     if start:
         from twinlake.models.store import model_folder  # brings torch, which the tasks of this module do without

@@ -204,6 +204,23 @@ class TabularSampler:
                     state.put(token, values)
         return state.values[:, :rows].T.to(torch.uint16).numpy()
 
+    def log_prob(self, tokens: Tokens) -> npt.NDArray[np.float32]:
+        """The natural logarithm of the probability of rows of `tokens` [rows, S], as unconditional draws have it before links
+        and doors, float32 [rows]; -inf for what is never drawn."""
+        rows = len(tokens)
+        padded = np.minimum(np.arange(-(-rows // PADDED_ROWS) * PADDED_ROWS), rows - 1)  # as draw_rows has it
+        state = _State.of(len(self.sizes), len(padded), None)
+        state.values = torch.from_numpy(np.ascontiguousarray(tokens[padded].T.astype(np.int32)))
+        total = torch.zeros(len(padded))
+        with torch.inference_mode():
+            for token in (token for column in self.order for token in self.slots[column]):
+                offsets = self.calibration[token] if self.calibration is not None else None
+                logits = self.targets[token].logits(self._ids(token, state), offsets)
+                told = logits.log_softmax(1).expand(len(padded), -1)
+                total += told.gather(1, state.values[token].long()[:, None])[:, 0]
+                state.seen.add(token)
+        return np.asarray(total[:rows].numpy())
+
     def _opened(self, column: int, state: _State) -> Tensor | None:
         """The rows, bool [rows], in which the door of a column is open; None where that is not known yet or it has none."""
         door = self.doors.get(column)

@@ -151,11 +151,6 @@ def check_request(config: Config, run_dir: Path) -> None:
 
     Errors: ConfigError.
     """
-    if config.privacy.unit is not None and config.privacy.epsilon is None:
-        raise ConfigError(
-            "privacy.unit is not supported yet: people are counted as rows; "
-            "to keep one person's rows on one side set holdout.by"
-        )
     output = local_path(config.output.path) if config.output.path else None
     source = local_path(config.source.path) if config.source.path else None
     holdout = local_path(config.holdout.source) if config.holdout.source else None

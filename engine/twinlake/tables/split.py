@@ -46,9 +46,10 @@ class Split:
         return self.fraction > 0 and bool(self.by)
 
 
-def split_of(config: HoldoutConfig, seed: int) -> Split:
-    """The split that the config asks for; the caller's own holdout turns it off."""
-    by = (config.by,) if isinstance(config.by, str) else tuple(config.by or ())
+def split_of(config: HoldoutConfig, seed: int, unit: str | None = None) -> Split:
+    """The split that the config asks for; the caller's own holdout turns it off. `unit`: the column that tells people apart,
+    whose rows stay together unless the config says otherwise."""
+    by = (config.by,) if isinstance(config.by, str) else tuple(config.by or ([unit] if unit is not None else []))
     return Split(seed, 0.0 if config.source else config.fraction, by)
 
 
