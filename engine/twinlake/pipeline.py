@@ -162,7 +162,7 @@ def run(
                 for warning in source.warnings:
                     progress.say(f"warning: {warning}")
                 check_steering(config, source.df)
-                check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected)
+                check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected, config.evaluate.secrets)
                 tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
                 folder.update(warnings=list(source.warnings), tags=tags)
                 line = Run(config, folder, progress, own, source, detectors)
