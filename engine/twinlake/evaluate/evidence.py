@@ -83,7 +83,8 @@ class Evidence:
     modelled ones and `kinds` their kinds. `synthetic_at_holdout` may bring the twin subsampled by row id to the
     holdout's count; otherwise it is sampled by a hash of the row and its occurrence number. `target`, `protected` and
     `positive` (the favoured class of the target, as text) are what utility and fairness are measured of. `texts`: the columns
-    of free text that a model writes. `secrets`: the columns that attackers try to guess; none named: the first ones.
+    of free text that a model writes. `secrets`: the columns that attackers try to guess; none named: the first ones. `model`:
+    the folder of the twin's model, where it is at hand.
     """
 
     real: DataFrame
@@ -104,6 +105,7 @@ class Evidence:
     promised: Promised | None = None
     texts: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    model: str | None = None
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[Evidence], T]) -> T:

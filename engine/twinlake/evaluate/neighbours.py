@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from twinlake.evaluate.evidence import Evidence
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+T = TypeVar("T", np.float32, np.int32)
 Distances = npt.NDArray[np.float32]
 
 
@@ -73,15 +74,19 @@ def collected(frame: DataFrame, shift: Floats, scale: Floats, texts: int) -> Cel
 
 def terms(a: Cells, b: Cells) -> Iterator[Distances]:
     """What each column, numbers first, adds to the squared distance of each row of `a` to each row of `b`."""
-    for x, y in zip(a.numbers.T, b.numbers.T, strict=True):
+    for x, y in zip(_columns(a.numbers), _columns(b.numbers), strict=True):
         gap_x, gap_y = np.isnan(x), np.isnan(y)
         step = np.where(gap_x, np.float32(0.5), x)[:, None] - np.where(gap_y, np.float32(0.5), y)[None, :]
         np.square(step, out=step)
         if gap_x.any() or gap_y.any():
             step += gap_x[:, None] != gap_y[None, :]
         yield step
-    for i, j in zip(a.codes.T, b.codes.T, strict=True):
+    for i, j in zip(_columns(a.codes), _columns(b.codes), strict=True):
         yield i[:, None] != j[None, :]
+
+
+def _columns(rows: npt.NDArray[T]) -> npt.NDArray[T]:
+    return np.ascontiguousarray(rows.T)  # side by side in memory: several times as fast
 
 
 def squared_distances(a: Cells, b: Cells) -> Distances:

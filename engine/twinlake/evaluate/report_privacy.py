@@ -46,15 +46,17 @@ def attacks(evaluation: Evaluation, plots: Plotter, guarantee: Mapping[str, Any]
         return None
     rows = []
     for name, result in found.items():
-        cells = ["–", "–", f"not tried: {escaped(str(result.reason))}"]
-        if name in risks:
+        row: dict[str, Any] = {"title": known[name]["title"], "meaning": MEANING[name], "best": "", "cells": ["–"] * 4}
+        if result.value is None:
+            row["meaning"] += f" Not tried: {escaped(str(result.reason))}."
+        else:
             best: dict[str, Any] = next(
                 (t for t in result.detail.get("tries", []) if t["name"] == result.detail.get("strongest")), {}
             )
             low, high = result.interval or (0.0, 1.0)
-            cells = [_rates(best), _percent(result.value), f"{_percent(low)} to {_percent(high)}"]
-        best_name = escaped(str(result.detail.get("strongest", "")))
-        rows.append([known[name]["title"], MEANING[name], best_name, *cells])
+            spread = f"{_percent(low)} to {_percent(high)}"
+            row |= {"best": escaped(str(best.get("name", ""))), "cells": [*_rates(best), _percent(result.value), spread]}
+        rows.append(row)
     titles = [known[n]["title"] for n in risks]
     whole = evaluation.results.get("privacy_risk")
     detail = whole.detail if whole is not None else {}
@@ -68,16 +70,18 @@ def attacks(evaluation: Evaluation, plots: Plotter, guarantee: Mapping[str, Any]
         "svg": plots.risks(titles, list(risks.values()), f"Risk of each attack beyond its control: {spoken}")
         if risks
         else None,
-        "head": ["Attack", "What an attacker gains", "Best try", "People trained on / never seen", "Risk", "95% interval"],
+        "head": ["Attack", "Trained on", "Never seen", "Risk", "95% interval"],
         "rows": rows,
+        "names": [*found, "privacy_risk"],
         "unknown": NOT_MEASURED,
     }
 
 
-def _rates(best: Mapping[str, Any]) -> str:
+def _rates(best: Mapping[str, Any]) -> list[str]:
+    """Success with people trained on, and with people never seen."""
     if best.get("kind") == "area":
-        return f"AUC {best['attack']:.3f}"
-    return f"{_percent(best.get('attack'))} / {_percent(best.get('control'))}"
+        return [f"AUC {best['attack']:.3f}", "AUC 0.500"]
+    return [_percent(best.get("attack")), _percent(best.get("control"))]
 
 
 def _percent(value: float | None) -> str:

@@ -146,7 +146,7 @@ def _search(best: list[Best], all_targets: Cells, at: slice, block: Cells, rows:
     # A hash of 20 bits in place of the order of rows that are equally near.
     tie = ((rows >> 40) & 0xFFFFF).astype(np.float32) * (TIE / np.float32(1 << 20))
     some = all_targets.cut(at)
-    left = np.tile(tie, (len(some), 1))
+    left = np.repeat(tie[None, :], len(some), axis=0)
     right = left.copy()
     hidden: dict[int, Distances] = {}
     for c, term in enumerate(terms(some, block)):

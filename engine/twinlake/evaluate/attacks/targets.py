@@ -21,7 +21,7 @@ from twinlake.evaluate.passes import facts
 TARGETS = 2000
 FEWEST_TARGETS = 500
 FEWEST = 20  # of a side: below that no attack can tell anything
-PAIRS = 1_000_000_000  # distances between targets of a side and twin rows, at most, above FEWEST_TARGETS
+PAIRS = 500_000_000  # distances between targets of a side and twin rows, at most, above FEWEST_TARGETS
 NUMBER_NEAR = 0.02  # of the smooth rank: a number that is guessed this well is guessed
 NO_HOLDOUT = "there is no holdout to compare with"
 

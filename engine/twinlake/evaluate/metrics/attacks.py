@@ -1,10 +1,10 @@
 """Attacks on the twin, each with people never seen as the control (see `risk`), and the strongest of them all.
 
 Attacks of Giomi et al. (PoPETs 2023): singling out, linkability, attribute inference. Membership inference by the distance to
-the nearest twin row, and by that over the distance to real rows never seen, a ratio of densities (van Breugel et al.,
-"Membership inference attacks against synthetic data through overfitting detection" (DOMIAS), AISTATS 2023). Every attack tries
-in several ways; its strongest try is reported, with an interval that holds for all of them at once. A metric is 0 where people
-trained on are hit no more often than people never seen.
+the nearest twin row, by that over the distance to real rows never seen, a ratio of densities (van Breugel et al., "Membership
+inference attacks against synthetic data through overfitting detection" (DOMIAS), AISTATS 2023), and by the probability that the
+model itself gives a row, where it does. Every attack tries in several ways; its strongest try is reported, with an interval
+that holds for all of them at once. A metric is 0 where people trained on are hit no more often than people never seen.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from twinlake.evaluate.attacks.likelihood import likelihoods
 from twinlake.evaluate.attacks.predicates import singled
 from twinlake.evaluate.attacks.search import nearby, told_guesses
+from twinlake.evaluate.attacks.targets import FEWEST
 from twinlake.evaluate.counters import Floats
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, row_counts
@@ -97,7 +99,12 @@ def membership_inference(evidence: Evidence) -> list[Try] | str:
     )
     ratio = np.log(np.sqrt(beside) + 0.01) - known
     tries = scored("nearest row", -known, asked.trained, asked.control)
-    return tries + scored("density ratio", ratio, asked.trained, asked.apart)
+    tries += scored("density ratio", ratio, asked.trained, asked.apart)
+    told = likelihoods(evidence)
+    if told is not None and min(len(told.trained), len(told.unseen)) >= FEWEST:
+        score = np.concatenate([told.trained, told.unseen])
+        tries += scored("the model's own probability", score, len(told.trained), len(told.unseen))
+    return tries
 
 
 def scored(name: str, score: Floats, trained: int, control: int) -> list[Try]:
