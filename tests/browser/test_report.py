@@ -108,7 +108,7 @@ def page(folder: Path, columns: tuple[str, ...] = HOSTILE) -> Path:
         "plan": [{"column": c, "transform": "keep", "detail": "x" * 90} for c in columns],
         "timings": {"train": 3.0},
         "versions": {"twinlake": "0.1.0"},
-        "guarantee": {"epsilon": 3.0, "delta": 1e-6, "unit": HOSTILE[0], "public": ["schema", HOSTILE[1]]},
+        "guarantee": {"epsilon": 3.0, "delta": 1e-6, "unit": HOSTILE[0], "public": {"schema": "declared", HOSTILE[1]: ""}},
         "losses": [{"epoch": i, "train": 9.0 / i, "validation": 9.5 / i} for i in range(1, 9)],
     }
     return write_report(folder / "report.html", evaluation(columns), counts(1, columns), counts(2, columns), told)
@@ -139,7 +139,10 @@ def test_downstream_and_fairness_are_told(tmp_path: Path) -> None:
 def test_attacks_are_told(tmp_path: Path) -> None:
     text = page(tmp_path).read_text(encoding="utf-8")
     assert "Protection: Normal" in text and "Ten percent surely leak." in text
-    assert "epsilon 3, delta 1e-06; unit of privacy: &lt;script&gt;" in text and "Treated as public: schema, =HYPERLINK" in text
+    assert (
+        "epsilon 3, delta 1e-06; unit of privacy: &lt;script&gt;" in text
+        and "Treated as public: schema (declared), =HYPERLINK" in text
+    )
     assert ">30.0%</td>" in text and ">10.0% to 34.0%</td>" in text and ">AUC 0.600</td>" in text
     assert "Not tried: fewer than two columns." in text
     assert "Guessing a secret column 22.0% (10.0% to 34.0%)" in text  # the picture in words

@@ -15,6 +15,8 @@ from twinlake.evaluate.attacks import likelihood
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.metrics import METRICS
 from twinlake.evaluate.metrics.attacks import ATTACKED, ATTACKS
+from twinlake.models.sampler import TabularSampler
+from twinlake.models.store import check_model, load_model
 
 pytestmark = pytest.mark.spark
 ROWS, HELD = 2400, 1200
@@ -76,6 +78,19 @@ def test_planted_copies_are_counted(evidence: Callable[..., Evidence], adult_row
         assert METRICS[name].compute(twin).detail["excess"][0] == pytest.approx(0.1, abs=0.02), name
     result = METRICS["copies"].compute(twin)
     assert result.value == pytest.approx(0.1, abs=0.02) and result.interval[0] > 0.08
+
+
+def test_a_task_asks_the_model_of_the_rows_that_it_gets(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that holds rows for the likelier the higher their tokens."""
+    monkeypatch.setattr(TabularSampler, "log_prob", lambda self, tokens: tokens.sum(1) - 1e4, raising=False)
+    digest = check_model(random_model)
+    codec = load_model(str(random_model), digest).codec
+    rows = pq.read_table(random_model.parent / "table").slice(0, 50).combine_chunks().to_batches()[0]
+    sides = pa.array(np.arange(50) % 2, pa.int32())
+    asked = pa.RecordBatch.from_arrays([*rows.columns, sides], names=[*rows.schema.names, "__side"])
+    (told,) = likelihood._told(str(random_model), digest, iter([asked]))
+    assert told.column("told").to_pylist() == (codec.encode(rows).sum(1) - 1e4).tolist()
+    assert told.column("side").to_pylist() == sides.to_pylist()
 
 
 def test_what_the_model_itself_holds_likely_is_an_attack(

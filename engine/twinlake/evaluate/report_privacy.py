@@ -27,13 +27,14 @@ NOT_MEASURED = (
 
 
 def guarantee_lines(guarantee: Mapping[str, Any] | None) -> list[str]:
-    """What differential privacy promises, and what was treated as public for it; nothing without a guarantee."""
+    """What differential privacy promises, and what was treated as public (`public`: what -> why); nothing without one."""
     if not guarantee:
         return []
     terms = ", ".join(f"{key} {guarantee[key]:g}" for key in ("epsilon", "delta") if guarantee.get(key) is not None)
     unit = escaped(str(guarantee.get("unit", "row")))
     lines = [f"Guaranteed by differential privacy, whatever the attack: {terms}; unit of privacy: {unit}."]
-    public = [escaped(str(one)) for one in guarantee.get("public", [])]
+    held = guarantee.get("public") or {}
+    public = [escaped(f"{k} ({v})" if v else str(k)) for k, v in held.items()]
     return [*lines, f"Treated as public: {', '.join(public) if public else 'nothing'}."]
 
 

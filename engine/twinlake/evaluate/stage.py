@@ -83,7 +83,7 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         promised=promised_of(codec, real, twin, read_rules(config.generate.rules)),
         texts=tuple(codec.names[i] for i in free_texts(codec)),
         secrets=tuple(dict.fromkeys(config.evaluate.secrets)),
-        model=str(folder.model),
+        model=str(folder.model) if folder.model.is_dir() else None,
     )
 
 

@@ -1,7 +1,6 @@
 """Whom the attacks are made on: rows trained on, rows never seen as the control, and others never seen that attackers know.
 
-At most 2,000 of each (by hash; fewer where the twin is so large that searching it would cost more), and of a small holdout
-half for the control of attacks that need others to compare with. These bounded samples are all that reaches the driver.
+At most 2,000 of each (by hash; fewer of a twin of many cells, and of very wide tables), and of a small holdout for the control of attacks that need others to compare with. These bounded samples are all that reaches the driver.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from twinlake.evaluate.passes import facts
 TARGETS = 2000
 FEWEST_TARGETS = 500
 FEWEST = 20  # of a side: below that no attack can tell anything
-PAIRS = 500_000_000  # distances between targets of a side and twin rows, at most, above FEWEST_TARGETS
+CELLS = 7_500_000_000  # compared for the targets of a side, at most, above FEWEST_TARGETS: 500 targets of 1,000,000 x 15
+TARGET_BYTES = 4_000_000  # of all targets, which travel with every task
 NUMBER_NEAR = 0.02  # of the smooth rank: a number that is guessed this well is guessed
 NO_HOLDOUT = "there is no holdout to compare with"
 
@@ -75,7 +75,7 @@ def _targets(evidence: Evidence) -> Targets | str:
         return NO_HOLDOUT
     known = facts(evidence)
     shift, scale, texts = known.shift(), known.scale(), len(evidence.categorical())
-    most = min(TARGETS, max(FEWEST_TARGETS, PAIRS // rows[TWIN]))
+    most = min(TARGETS, max(FEWEST_TARGETS, CELLS // (rows[TWIN] * len(names))), max(100, TARGET_BYTES // (12 * len(names))))
     parts = []
     for side, frame, wanted in ((TRAIN, evidence.real, most), (HOLDOUT, evidence.holdout, 2 * most)):
         some = at_most(compact(typed(frame, evidence), evidence), wanted, rows[side], derive(evidence.seed, "attacks") >> 1)
