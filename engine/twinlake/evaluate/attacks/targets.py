@@ -1,6 +1,7 @@
 """Whom the attacks are made on: rows trained on, rows never seen as the control, and others never seen that attackers know.
 
-At most 2,000 of each (by hash; fewer of a twin of many cells, and of very wide tables), and of a small holdout for the control of attacks that need others to compare with. These bounded samples are all that reaches the driver.
+At most 2,000 of each (by hash; fewer of a twin of many cells, and of very wide tables); of a small holdout one half for the
+control, one for the others, where an attack needs both. These bounded samples are all that reaches the driver.
 """
 
 from __future__ import annotations
