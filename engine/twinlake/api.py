@@ -169,16 +169,18 @@ def evaluate(
     seed: int = 7,
     protected: Sequence[str] | str = (),
     positive: str | None = None,
+    secrets: Sequence[str] | str = (),
 ) -> Evaluation:
     """Every metric of `synthetic` against `real` (the rows trained on), beside the same metric of `holdout` rows.
 
     `target`: what models should predict; `protected`: columns whose groups they should treat alike, when the target has two
-    classes, of which `positive` is the favoured one (default: the rarer). Errors: ConfigError for a column that is not there.
+    classes, of which `positive` is the favoured one (default: the rarer); `secrets`: columns that attackers try to guess
+    (default: the target, the protected and the first ones). Errors: ConfigError for a column that is not there.
     """
     from twinlake.evaluate.frame import evaluate_frames
 
-    names = [protected] if isinstance(protected, str) else protected
-    return evaluate_frames(_checked(real), synthetic, holdout, target, seed, protected=names, positive=positive)
+    names, hidden = ([x] if isinstance(x, str) else x for x in (protected, secrets))
+    return evaluate_frames(_checked(real), synthetic, holdout, target, seed, protected=names, positive=positive, secrets=hidden)
 
 
 def _checked(df: DataFrame) -> DataFrame:

@@ -176,7 +176,7 @@ def run(
                     progress.say(f"warning: {warning}")
                 check_steering(config, source.df)
                 check_unit(config, source.df.schema)
-                check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected)
+                check_columns(source.df.schema, config.evaluate.target, config.evaluate.protected, config.evaluate.secrets)
                 tags = tags_of({f.name: f.metadata for f in source.df.schema.fields})
                 folder.update(warnings=list(source.warnings), tags=tags)
                 line = Run(config, folder, progress, own, source, detectors)

@@ -46,3 +46,20 @@ def opened_in() -> Callable[[Any, Path, int, str], None]:
         assert tab.evaluate(repeated) == 0
 
     return check
+
+
+@pytest.fixture
+def accessible_in() -> Callable[[Any, Path, str], None]:
+    """`accessible_in(browser, page, scheme)`: axe-core finds no serious problem by its own rules."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+
+    def check(browser: Any, path: Path, scheme: str) -> None:
+        tab = browser.new_page(viewport={"width": 1200, "height": 844}, color_scheme=scheme)
+        tab.goto(path.as_uri())
+        for closed in tab.query_selector_all("details:not([open]) > summary"):
+            closed.click()
+        found = axe.Axe().run(tab).response["violations"]
+        worst = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert not worst, [(v["id"], v["help"], [n["html"][:200] for n in v["nodes"][:3]]) for v in worst]
+
+    return check

@@ -56,7 +56,7 @@ def evaluation(columns: tuple[str, ...]) -> Evaluation:
         },
     )
     results["pearson"] = Result(None, reason="fewer than two numeric columns")
-    results |= use(columns[:3])
+    results |= use(columns[:3]) | attacked()
     about = {n: {"title": m.title, "group": m.group, "better": m.better} for n, m in METRICS.items()}
     facts = {"metrics": about, "columns": list(columns), "rows": {"train": 1000, "holdout": 100, "synthetic": 1000}}
     return Evaluation(81.2, "Excellent", results, facts)
@@ -90,12 +90,25 @@ def use(columns: tuple[str, ...]) -> dict[str, Result]:
     }
 
 
+def attacked() -> dict[str, Result]:
+    """What attacks tell: a rate, an area, a reason; and the level."""
+    rate = {"name": HOSTILE[0], "kind": "rate", "attack": 0.3, "n": 200, "control": 0.1, "n_control": 200}
+    area = {"name": "nearest row", "kind": "area", "attack": 0.6, "n": 200}
+    return {
+        "attribute_inference": Result(0.22, (0.1, 0.34), 0.0, None, {"strongest": HOSTILE[0], "tries": [rate]}),
+        "membership_inference": Result(0.2, (0.05, 0.35), 0.0, None, {"strongest": "nearest row", "tries": [area]}),
+        "linkability": Result(None, reason="fewer than two columns"),
+        "privacy_risk": Result(0.22, (0.1, 0.34), 0.0, None, {"level": "Normal", "why": "Ten percent surely leak."}),
+    }
+
+
 def page(folder: Path, columns: tuple[str, ...] = HOSTILE) -> Path:
     told = {
         "name": "<img src=x onerror=alert(1)>",
         "plan": [{"column": c, "transform": "keep", "detail": "x" * 90} for c in columns],
         "timings": {"train": 3.0},
         "versions": {"twinlake": "0.1.0"},
+        "guarantee": {"epsilon": 3.0, "delta": 1e-6, "unit": HOSTILE[0], "public": {"schema": "declared", HOSTILE[1]: ""}},
         "losses": [{"epoch": i, "train": 9.0 / i, "validation": 9.5 / i} for i in range(1, 9)],
     }
     return write_report(folder / "report.html", evaluation(columns), counts(1, columns), counts(2, columns), told)
@@ -121,6 +134,18 @@ def test_downstream_and_fairness_are_told(tmp_path: Path) -> None:
     assert "The twin narrows the gap. Adding the twin changes that by no more than chance does." in text
     assert "Not computed: it is not a modelled column." in text
     assert "Loss of R" not in text
+
+
+def test_attacks_are_told(tmp_path: Path) -> None:
+    text = page(tmp_path).read_text(encoding="utf-8")
+    assert "Protection: Normal" in text and "Ten percent surely leak." in text
+    assert (
+        "epsilon 3, delta 1e-06; unit of privacy: &lt;script&gt;" in text
+        and "Treated as public: schema (declared), =HYPERLINK" in text
+    )
+    assert ">30.0%</td>" in text and ">10.0% to 34.0%</td>" in text and ">AUC 0.600</td>" in text
+    assert "Not tried: fewer than two columns." in text
+    assert "Guessing a secret column 22.0% (10.0% to 34.0%)" in text  # the picture in words
 
 
 def test_small_cells_are_left_out(tmp_path: Path) -> None:
@@ -149,3 +174,8 @@ def test_an_empty_evaluation_still_makes_a_page(tmp_path: Path) -> None:
 def test_the_page_in_a_browser(browser: Any, opened_in: Any, tmp_path: Path, width: int, scheme: str) -> None:
     path = page(tmp_path)
     opened_in(browser, path, width, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(browser: Any, accessible_in: Any, tmp_path: Path, scheme: str) -> None:
+    accessible_in(browser, page(tmp_path), scheme)

@@ -15,7 +15,6 @@ from twinlake.evaluate.evidence import wilson
 from twinlake.evaluate.histograms import doane_bins, jensen_shannon, moments
 from twinlake.evaluate.metrics.correlation import correlation_ratio, cramers_v, pearson, theils_u
 from twinlake.evaluate.metrics.fidelity import total_variation
-from twinlake.evaluate.metrics.privacy import Queries, squared_distances
 from twinlake.evaluate.metrics.score import (
     deep_structure_score,
     field_correlation_score,
@@ -23,6 +22,7 @@ from twinlake.evaluate.metrics.score import (
     grade,
     quality_score,
 )
+from twinlake.evaluate.neighbours import Cells, squared_distances
 from twinlake.profile.counts import TokenCounts
 
 
@@ -117,8 +117,8 @@ def test_quality_score_leaves_out_what_is_missing() -> None:
 
 
 def test_distance_by_hand() -> None:
-    a = Queries(np.array([[0.2, np.nan]], np.float32), np.array([[1, 2]], np.int32))
-    b = Queries(np.array([[0.5, 0.9], [0.2, np.nan]], np.float32), np.array([[1, 3], [1, 2]], np.int32))
+    a = Cells(np.array([[0.2, np.nan]], np.float32), np.array([[1, 2]], np.int32))
+    b = Cells(np.array([[0.5, 0.9], [0.2, np.nan]], np.float32), np.array([[1, 3], [1, 2]], np.int32))
     # 0.3 squared, a gap on one side (0.4 squared and 1), one category differs; then the same row.
     assert squared_distances(a, b).tolist() == [pytest.approx([0.09 + 0.16 + 1 + 1, 0.0], abs=1e-6)]
 

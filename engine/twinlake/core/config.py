@@ -206,6 +206,7 @@ class EvaluateConfig(Section):
     target: str | None = Field(None, description="Column that models trained on the twin should predict.")
     protected: Names = Field([], description="Columns whose groups models should treat alike; one name or a list.")
     positive: Text | None = Field(None, description="The favoured class of a target of two; default: the rarer one.")
+    secrets: Names = Field([], description="Columns that attackers try to guess; default: target, protected, first ones.")
     fail_under: dict[str, Share] = Field({}, description="Metric -> least value; a lower one ends with exit code 3.")
 
 

@@ -85,6 +85,13 @@ class Evaluation:
     results: dict[str, Result]
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def protection(self) -> str | None:
+        """The protection level that attacks measured, and why, in one line; None where none could be tried."""
+        result = self.results.get("privacy_risk")
+        told = result.detail if result is not None else {}
+        return f"{told['level']}. {told['why']}" if told.get("level") else None
+
     def to_json(self) -> str:
         """Strict JSON text."""
         whole = {"format": 1, "score": self.score, "grade": self.grade, "facts": self.facts}
@@ -122,7 +129,9 @@ class Evaluation:
         """A summary for a terminal: the score, then a line for each metric."""
         ceiling = self.results["quality_score"].reference
         beside = "no holdout" if ceiling is None else f"real holdout rows: {ceiling:.1f}"
-        lines = [f"quality {_short(self.score, 1)} of 100, {self.grade} ({beside})", ""]
+        lines = [f"quality {_short(self.score, 1)} of 100, {self.grade} ({beside})"]
+        lines += [f"protection {self.protection}"] if self.protection else []
+        lines.append("")
         lines.append(f"{'metric':<24}{'twin':>10}{'holdout':>10}  better")
         for name, result in self.results.items():
             if name == "quality_score" or not result.asked():

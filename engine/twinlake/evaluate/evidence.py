@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from twinlake.evaluate.risk import deviate, success
 from twinlake.profile.counts import TokenCounts
 
 if TYPE_CHECKING:
@@ -21,14 +21,12 @@ NUMERIC_KINDS = ("number", "datetime")
 CATEGORY_KINDS = ("category", "constant", "boolean")
 
 
-def wilson(hits: float, trials: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The 95% interval of a share (Wilson, "Probable inference ...", JASA 22, 1927); (0, 1) without trials."""
+def wilson(hits: float, trials: float) -> tuple[float, float]:
+    """The 95% interval of a share; (0, 1) without trials."""
     if trials <= 0:
         return 0.0, 1.0
-    share = hits / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    rate = success(hits, trials, deviate())
+    return max(0.0, rate.value - rate.error), min(1.0, rate.value + rate.error)
 
 
 def not_computed(reason: str, **detail: Any) -> Result:
@@ -85,7 +83,8 @@ class Evidence:
     modelled ones and `kinds` their kinds. `synthetic_at_holdout` may bring the twin subsampled by row id to the
     holdout's count; otherwise it is sampled by a hash of the row and its occurrence number. `target`, `protected` and
     `positive` (the favoured class of the target, as text) are what utility and fairness are measured of. `texts`: the columns
-    of free text that a model writes.
+    of free text that a model writes. `secrets`: the columns that attackers try to guess; none named: the first ones. `model`:
+    the folder of the twin's model, where it is at hand.
     """
 
     real: DataFrame
@@ -105,6 +104,8 @@ class Evidence:
     k: int = 10
     promised: Promised | None = None
     texts: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    model: str | None = None
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[Evidence], T]) -> T:

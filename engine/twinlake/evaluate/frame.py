@@ -40,12 +40,13 @@ def evaluate_frames(
     people: int = 10,
     protected: Sequence[str] = (),
     positive: str | None = None,
+    secrets: Sequence[str] = (),
 ) -> Evaluation:
     """All metrics of `synthetic`. Tables are matched by column name.
 
-    Errors: TableError when a table lacks a column, ConfigError when none is called as the target or a protected one.
+    Errors: TableError when a table lacks a column, ConfigError when none is called as the target, a protected or a secret one.
     """
-    check_columns(real.schema, target, protected)
+    check_columns(real.schema, target, protected, secrets)
     twin = _like(synthetic, real, "synthetic")
     tables = {"real": real, "synthetic": twin}
     if holdout is not None:
@@ -91,6 +92,7 @@ def evaluate_frames(
             k=people,
             promised=replace(promised_of(codec, real, twin), mistyped=mistyped(real.schema, synthetic.schema)),
             texts=tuple(codec.names[i] for i in free_texts(codec)),
+            secrets=tuple(dict.fromkeys(secrets)),
         )
         return evaluate_tables(evidence)
     finally:

@@ -143,6 +143,25 @@ class Plotter:
         axes.spines["left"].set_visible(False)
         return self.svg(figure, label)
 
+    def risks(self, names: list[str], found: list[tuple[float, tuple[float, float]]], label: str) -> str:
+        """A dot and a line for each risk [0..1] and its interval; the control is the line at 0."""
+        figure, axes = self.figure(6.4, 0.7 + 0.36 * max(len(names), 2))
+        at = np.arange(len(names))
+        table = np.array([[value, *interval] for value, interval in found]) * 100
+        axes.axvline(0, color=QUIET, linewidth=1.2, linestyle="--")
+        axes.hlines(at, table[:, 1], table[:, 2], color=TWIN, linewidth=2.2)
+        axes.plot(table[:, 0], at, "o", color=TWIN, markersize=6, clip_on=False)
+        axes.set_yticks(at, [_cut(escaped(n), 34) for n in names])
+        axes.set_ylim(max(len(names), 2) - 0.5, -0.5)
+        axes.set_xlim(-2, 102)
+        axes.set_xlabel("risk beyond people never seen (dashed line)")
+        axes.xaxis.set_major_locator(_locator(6))
+        axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}%")
+        axes.grid(axis="x", color=SOFT, linewidth=0.5, alpha=0.5)
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        return self.svg(figure, label)
+
     def heat(self, matrix: Floats, names: list[str], label: str, signed: bool, top: float = 1.0) -> str:
         """A square of associations. Undefined cells stay empty."""
         figure, axes = self.figure(4.2, 4.2)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from twinlake.core.errors import escaped
-from twinlake.evaluate import report_use
+from twinlake.evaluate import report_privacy, report_use
 from twinlake.evaluate.bars import column_bars
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Result
@@ -32,9 +32,10 @@ GROUPS = {
     "structure": ("Deep structure", "Do whole rows fill the same space?"),
     "utility": ("Downstream", "Does a model learn the same from the twin, and can a classifier tell the twin apart?"),
     "fairness": ("Fairness", "Do models treat groups of people alike, and does learning from the twin change that?"),
-    "privacy": ("Privacy", "Does the twin come closer to the rows trained on than to rows never seen?"),
+    "privacy": ("Privacy", "What do attackers learn of people trained on, beyond what they learn of people never seen?"),
 }
-PERCENT = {"validity", "exact_copies", "text_copies", "closer_to_train", "demographic_parity_gap", "equalized_odds_gap"}
+PERCENT = {"validity", "exact_copies", "near_copies", "text_copies", "closer_to_train"}
+PERCENT |= {"demographic_parity_gap", "equalized_odds_gap", "privacy_risk", *report_privacy.MEANING}
 BESIDE = {"fairness": ("Trained on the twin", "Trained on real rows")}
 
 
@@ -50,7 +51,7 @@ def write_report(
 
     `facts`, all optional: `name` of the run; `run`, `versions`, `timings`, `privacy` as flat mappings (timings in
     seconds by stage); `plan` as a list of {"column", "transform", "detail"}; `losses` as a list of {"epoch", "train",
-    "validation"}.
+    "validation"}; `guarantee` of differential privacy, as in model.json.
     """
     target = Path(path)
     text = render_report(evaluation, real, synthetic, facts, k)
@@ -98,6 +99,7 @@ def render_report(
         checks=checks(evaluation),
         downstream=report_use.downstream(evaluation, plots),
         fairness=report_use.fairness(evaluation, plots),
+        attacks=report_privacy.attacks(evaluation, plots, told.get("guarantee")),
         sheets=sheets(evaluation, told),
         plan=plan(told),
         losses=losses(told, plots),

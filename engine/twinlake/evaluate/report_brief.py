@@ -14,7 +14,10 @@ QUESTIONS = (
     ("Can it be told from real rows?", ("detection",)),
     ("Does a model learn from it?", ("accuracy_gap", "r2_gap")),
     ("Is it fair?", ("demographic_parity_gap", "equalized_odds_gap")),
-    ("Does it give real rows away?", ("exact_copies", "closest_record", "closer_to_train", "nearest_in_train_lift")),
+    (
+        "Does it give real rows away?",
+        ("privacy_risk", "exact_copies", "closest_record", "closer_to_train", "nearest_in_train_lift"),
+    ),
 )
 
 

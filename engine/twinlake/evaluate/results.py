@@ -31,6 +31,7 @@ class RunResult:
     rows: int | None
     synthetic: str | None
     report: Path | None
+    protection: str | None = None
 
     def summary(self) -> str:
         """Plain text for the end of a run: the score, where things are, what to try next."""
@@ -38,6 +39,8 @@ class RunResult:
         if self.score is not None:
             beside = f"; real holdout rows reach {self.ceiling:.1f}" if self.ceiling is not None else ""
             lines.append(f"score     {self.score:.1f} of 100, {self.grade}{beside}")
+        if self.protection is not None:
+            lines.append(f"privacy   {self.protection}")
         if self.synthetic is not None:
             lines.append(f"twin      {self.rows:,} rows in {_near(Path(self.synthetic))}")
         if self.report is not None:
@@ -74,6 +77,7 @@ def result_of(folder: RunFolder, status: dict[str, str]) -> RunResult:
         read_manifest(folder.synthetic)["rows"] if published else None,
         str(folder.synthetic) if published else None,
         folder / "report.html" if "report" in status else None,
+        found.protection if found else None,
     )
 
 

@@ -52,9 +52,10 @@ def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     )
 
 
-def check_columns(schema: StructType, target: str | None, protected: Sequence[str]) -> None:
-    """Refuses a target or a protected column that a table of this schema has not. Errors: ConfigError."""
-    for key, name in (("target", target), *(("protected", name) for name in protected)):
+def check_columns(schema: StructType, target: str | None, protected: Sequence[str], secrets: Sequence[str] = ()) -> None:
+    """Refuses a target, a protected or a secret column that a table of this schema has not. Errors: ConfigError."""
+    named = [("target", target), *(("protected", name) for name in protected), *(("secrets", name) for name in secrets)]
+    for key, name in named:
         if name is not None and not has_column(schema, name):
             raise ConfigError(f"evaluate.{key}: no column {in_quotes(name)}{nearest(name, schema.names)}")
     if target in protected:
@@ -87,6 +88,8 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         k=least_rows(folder, config),
         promised=promised_of(codec, real, twin, read_rules(config.generate.rules)),
         texts=tuple(codec.names[i] for i in free_texts(codec)),
+        secrets=tuple(dict.fromkeys(config.evaluate.secrets)),
+        model=str(folder.model) if folder.model.is_dir() else None,
     )
 
 
@@ -125,6 +128,7 @@ def report_run(folder: RunFolder, config: Config, name: str, progress: Progress)
         "versions": state.get("versions", {}),
         "timings": {stage: entry["seconds"] for stage, entry in state.get("stages", {}).items() if "seconds" in entry},
         "privacy": {"least people for a value": config.privacy.min_people, **told_guarantee(model.get("privacy"))},
+        "guarantee": model.get("privacy"),
         "plan": [{"column": c.name, "transform": c.transform, "detail": c.reason} for c in plan.columns],
         "losses": [
             {"epoch": h["rows"] / max(1, model["rows"]), "train": h["train_loss"], "validation": h["validation_loss"]}

@@ -16,6 +16,8 @@ def markdown_summary(evaluation: Evaluation, name: str) -> str:
     rows = [f"{count:,} {side}" for side, count in evaluation.facts.get("rows", {}).items() if count is not None]
     parts = [f"# {markdown_text(escaped(name))}", f"**Quality score: {score}.** {headline(evaluation)}"]
     parts.append(f"Rows: {', '.join(rows)}.")
+    if line := evaluation.protection:
+        parts.insert(2, f"**Protection: {markdown_text(line)}**")
     for group in groups(evaluation):
         table = [["", "twin", "real holdout rows", "what it means"]]
         table += [[m["title"], m["value"], m["reference"], m["verdict"]] for m in group["metrics"]]

@@ -133,6 +133,27 @@ def _lift(result: Result) -> Verdict:
     return Verdict(tone, "The nearest real row is a train row more often than chance says.")
 
 
+def _risk(result: Result) -> Verdict:
+    low = result.interval[0] if result.interval else 0.0
+    if low <= 0:
+        return Verdict("good", "People trained on are hit no more often than people never seen.")
+    tone: Tone = "fair" if low <= 0.05 else "poor"
+    return Verdict(tone, f"Succeeds with {low:.1%} or more of the people trained on, beyond its success with others.")
+
+
+def _strongest(result: Result) -> Verdict:
+    tones: dict[str, Tone] = {"Poor": "poor", "Normal": "poor", "Good": "fair", "Very Good": "good", "Excellent": "good"}
+    level = str(result.detail.get("level"))
+    return Verdict(tones.get(level, "none"), f"Protection: {level}. {result.detail.get('why', '')}")
+
+
+def _ratio(result: Result) -> Verdict:
+    reference, high = result.reference or 0.0, result.interval[1] if result.interval else 0.0
+    if high >= reference:
+        return Verdict("good", "Twin rows sit on single train rows no more than on rows never seen.")
+    return Verdict("fair" if (result.value or 0.0) >= 0.8 * reference else "poor", "Some twin rows sit on single train rows.")
+
+
 def _validity(result: Result) -> Verdict:
     failed = [c for c in result.detail.get("checks", []) if not c["passed"]]
     if not failed:
@@ -165,6 +186,14 @@ _SPECIAL = {
     "equalized_odds_gap": _fairness,
     "detection": _detection,
     "exact_copies": _copies,
+    "near_copies": _copies,
+    "neighbour_ratio": _ratio,
+    "copies": _risk,
+    "singling_out": _risk,
+    "linkability": _risk,
+    "attribute_inference": _risk,
+    "membership_inference": _risk,
+    "privacy_risk": _strongest,
     "text_copies": _text_copies,
     "closest_record": _closest,
     "closer_to_train": _closer,

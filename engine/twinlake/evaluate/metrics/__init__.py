@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
+from twinlake.evaluate.metrics.attacks import ATTACKED
 from twinlake.evaluate.metrics.correlation import CORRELATION
 from twinlake.evaluate.metrics.detection import DETECTION
 from twinlake.evaluate.metrics.fairness import FAIRNESS
@@ -26,7 +27,8 @@ METRICS: dict[str, Metric] = {
     **UTILITY,  # auc_gap, accuracy_gap, r2_gap, augmented_gain
     **DETECTION,  # detection
     **FAIRNESS,  # demographic_parity_gap, equalized_odds_gap
-    **PRIVACY,  # exact_copies, closest_record, closer_to_train, nearest_in_train_lift
+    **ATTACKED,  # copies, singling_out, linkability, attribute_inference, membership_inference, privacy_risk
+    **PRIVACY,  # exact_copies, near_copies, closest_record, closer_to_train, nearest_in_train_lift, neighbour_ratio
 }
 
 __all__ = ["METRICS", "Evidence", "Metric", "Result", "not_computed"]
