@@ -23,7 +23,7 @@ from twinlake.generate.nearest import Forest, Tree
 from twinlake.generate.points import Places
 from twinlake.models.codec import Codec
 from twinlake.models.column import Tokens
-from twinlake.models.sampler import TabularSampler
+from twinlake.models.store import RowSampler
 
 if TYPE_CHECKING:
     from twinlake.generate.blocks import Maker
@@ -56,10 +56,10 @@ class Screen:
     filters: Filters
     places: Places
     forest: Forest
-    sampler: TabularSampler | None
+    sampler: RowSampler | None
 
     @classmethod
-    def of(cls, filters: Filters, sampler: TabularSampler | None) -> Screen:
+    def of(cls, filters: Filters, sampler: RowSampler | None) -> Screen:
         """The index is mapped into memory, once for each process."""
         places, forest = load_index(filters.folder, filters.digest)
         return cls(filters, places, forest, sampler)
@@ -78,7 +78,7 @@ class Screen:
 
 
 def measured(
-    tokens: Tokens, places: Places, forest: Forest, sampler: TabularSampler | None, filters: Filters
+    tokens: Tokens, places: Places, forest: Forest, sampler: RowSampler | None, filters: Filters
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Of rows of tokens: squared distances to the nearest own row and to the nearest row, and log probabilities (0 where none
     is asked), float32 [rows] each."""

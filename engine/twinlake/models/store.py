@@ -40,6 +40,9 @@ FILES = ("codec.json", "model.json", "weights.safetensors")
 TEXTS = "texts."
 FAMILIES = ("tabular", "marginal", "language", "llm")
 
+RowSampler = TabularSampler | TreeSampler
+"""Draws rows of tokens and knows how likely they are."""
+
 
 def save_model(
     out: Path, codec: Codec, weights: dict[str, torch.Tensor], facts: dict[str, Any], script: Script | None = None
@@ -108,7 +111,7 @@ class LoadedModel:
 
     codec: Codec
     facts: dict[str, Any]
-    sampler: TabularSampler | TreeSampler | None
+    sampler: RowSampler | None
     script: Script | None = None
     writer: LanguageSampler | LlmSampler | None = None
 
@@ -145,7 +148,7 @@ def load_model(folder: str, digest: str) -> LoadedModel:
     if any(not torch.isfinite(w).all() for w in weights.values()):
         raise ModelError(f"{escaped(folder)}: the weights hold values that are not numbers; retrain")
     texts = {name.removeprefix(TEXTS): w for name, w in weights.items() if name.startswith(TEXTS)}
-    sampler: TabularSampler | TreeSampler | None = None
+    sampler: RowSampler | None = None
     writer: LanguageSampler | LlmSampler | None = None
     try:
         if isinstance(script, RowScript):

@@ -70,11 +70,10 @@ def _told(folder: str, digest: str, batches: Iterator[pa.RecordBatch]) -> Iterat
     from twinlake.models.store import load_model
 
     model = load_model(folder, digest)
-    log_prob = getattr(model.sampler, "log_prob", None)
-    if log_prob is None:
+    if model.sampler is None:
         return
     for batch in batches:
         last = batch.num_columns - 1
         rows = pa.RecordBatch.from_arrays(batch.columns[:last], names=list(model.codec.names))
-        told = np.nan_to_num(np.asarray(log_prob(model.codec.encode(rows)), np.float64), neginf=-1e30)
+        told = np.nan_to_num(model.sampler.log_prob(model.codec.encode(rows)).astype(np.float64), neginf=-1e30)
         yield pa.RecordBatch.from_arrays([batch.column(last), pa.array(told, pa.float64())], schema=OUT)
