@@ -88,7 +88,7 @@ def measured(
     )
     if filters.unlikely is None or sampler is None:
         return own, nearest, nothing
-    return own, nearest, sampler.log_prob(tokens)
+    return own, nearest, sampler.log_prob(tokens).astype(np.float32)
 
 
 @lru_cache(maxsize=2)
