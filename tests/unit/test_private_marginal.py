@@ -1,5 +1,5 @@
-"""The marginal family under a budget: noise and choices against their formulas, the ledger against the sum of what is asked, and
-what comes out where there is hardly any noise against the exact counts."""
+"""The marginal family under a budget: noise and choices against their formulas, the ledger against the sum of what is asked,
+and what comes out where there is hardly any noise against the exact counts."""
 
 from __future__ import annotations
 
