@@ -213,6 +213,29 @@ def impute(
     print(f"{out}: {rows:,} rows, completed: {', '.join(names) or 'nothing was missing'}")
 
 
+@app.command(
+    help="Attack the guarantee of a run with privacy.epsilon: train its model again, on rows of the twin and canaries, and "
+    "tell from the model which of them were there; exit code 3 if its claim is false."
+    + _EXAMPLE.format("audit", "--canaries 2000").replace("customers.parquet", "runs/customers-twin"),
+    short_help="Attack the guarantee of a run with privacy.epsilon.",
+)
+def audit(
+    run_dir: _RunDir,
+    canaries: Annotated[
+        int, typer.Option("--canaries", min=20, help="How many made-up rows; half of them are trained on.")
+    ] = 1000,
+) -> None:
+    """Prints what the attack found."""
+    if not (run_dir / "model" / "model.json").is_file():
+        raise UserError(f"no model in {run_dir}; make one with `twinlake run`, with privacy.epsilon and privacy.unit set")
+    from twinlake.train.audit_run import audit_run
+
+    found = audit_run(run_dir.absolute(), canaries)
+    print(found.to_text())
+    if not found.holds:
+        raise DataError(f"{run_dir}: the guarantee does not hold; report this with the run's model.json")
+
+
 def _config_of(run_dir: Path, file: str | None, settings: list[str] | None, **arguments: Any) -> Any:
     """The config that a run was made with, and what is asked for now on top of it."""
     from twinlake.core.config import load_config

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ROW = "row"
 ROWS_PER_UNIT = 4
 FAMILIES = ("tabular", "marginal")
+NOT_FOR_RELEASE = "not for release: exact statistics of private rows, outside the budget of privacy.epsilon"
 
 
 class PrivacyConfig(Section):

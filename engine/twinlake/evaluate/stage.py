@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import Config
 from twinlake.core.errors import ConfigError, DataError, in_quotes, nearest
+from twinlake.core.privacy_config import NOT_FOR_RELEASE
 from twinlake.core.progress import Progress
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence, Promised
@@ -24,6 +26,7 @@ from twinlake.models.transcribe import free_texts
 from twinlake.profile.counts import TokenCounts
 from twinlake.tables.parts import part_files, read_manifest, read_parquet, write_text
 from twinlake.tables.run_folder import RunFolder
+from twinlake.train.ledger import guarantee_of, told_guarantee
 from twinlake.transform.plan import Plan
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ def evaluate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     """Writes evaluation.json. Errors: ConfigError (fail_under names no metric), DataError (a limit is missed)."""
     evidence = evidence_of(spark, folder, config)
     evaluation = evaluate_tables(evidence, progress=progress)
+    if guarantee := guarantee_of(folder.model):
+        evaluation = replace(evaluation, facts={**evaluation.facts, "privacy": guarantee, "release": NOT_FOR_RELEASE})
     write_text(folder / "evaluation.json", evaluation.to_json())
     missed = evaluation.failed(config.evaluate.fail_under)
     if missed:
@@ -118,7 +123,7 @@ def report_run(folder: RunFolder, config: Config, name: str, progress: Progress)
         },
         "versions": state.get("versions", {}),
         "timings": {stage: entry["seconds"] for stage, entry in state.get("stages", {}).items() if "seconds" in entry},
-        "privacy": {"least people for a value": config.privacy.min_people, "differential privacy": False},
+        "privacy": {"least people for a value": config.privacy.min_people, **told_guarantee(model.get("privacy"))},
         "plan": [{"column": c.name, "transform": c.transform, "detail": c.reason} for c in plan.columns],
         "losses": [
             {"epoch": h["rows"] / max(1, model["rows"]), "train": h["train_loss"], "validation": h["validation_loss"]}

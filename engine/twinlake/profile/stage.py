@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from twinlake.core.config import Config
+from twinlake.core.privacy_config import NOT_FOR_RELEASE
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
 from twinlake.profile.profile import profile_table
@@ -16,7 +19,8 @@ from twinlake.tables.split import Split, split_of
 def profile_run(folder: RunFolder, source: Source, config: Config, progress: Progress) -> str:
     """Writes the statistics of the train rows, rare values left out; returns a line about them."""
     found = profile_table(source.df, split_in(config), config.privacy.min_people)
-    write_text(folder / "profile.json", found.to_json())
+    marked = {"release": NOT_FOR_RELEASE} if config.privacy.epsilon is not None else {}
+    write_text(folder / "profile.json", json.dumps({**marked, **json.loads(found.to_json())}, ensure_ascii=False, indent=1))
     if not found.rows:
         progress.say("warning: there are no rows; the twin has the columns alone, and nothing can be measured")
     return f"{found.rows:,} train rows, {len(found.columns)} columns"

@@ -7,11 +7,9 @@ expected number of rows, never by the drawn one. What is drawn comes from the op
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,9 +104,3 @@ class PrivateGradients:
         self._place.sum(total)
         for parameter, part in zip(parameters, torch.split(total, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter) / self._expected
-
-
-def guarantee_of(folder: Path) -> dict[str, Any] | None:
-    """What the model in `folder` promises, from its model.json (see Ledger.guarantee); None without a guarantee."""
-    found: dict[str, Any] | None = json.loads((folder / "model.json").read_text(encoding="utf-8")).get("privacy")
-    return found

@@ -156,3 +156,31 @@ class Ledger:
             "published": self.published,
         }
         write_text(self.file, json.dumps(content, indent=1))
+
+
+def guarantee_of(folder: Path) -> dict[str, Any] | None:
+    """What the model in `folder` promises (`Ledger.guarantee`), from its model.json; None where it promises nothing."""
+    found: dict[str, Any] | None = json.loads((folder / "model.json").read_text(encoding="utf-8")).get("privacy")
+    return found
+
+
+def told_guarantee(guarantee: dict[str, Any] | None) -> dict[str, Any]:
+    """A guarantee in a few words, for a table of facts."""
+    if guarantee is None:
+        return {"differential privacy": False}
+    spent_in_all = f"epsilon {guarantee['epsilon']:.4g} at delta {guarantee['delta']:.2g}"
+    told = {
+        "differential privacy": f"{spent_in_all}, by {guarantee['accountant']}",
+        "neighbours": guarantee["adjacency"],
+        "treated as public": "; ".join(guarantee["public"]),
+    }
+    for release in guarantee["releases"]:
+        sampled = f", {release['steps']} steps of rate {release['rate']:.3g}" if release["rate"] < 1 else ""
+        clipped = f", clip {release['clip']:g}" if "clip" in release else ""
+        noise = f"sigma {release['sigma']:.4g}" if "sigma" in release else f"rho {release['rho']:.4g}"
+        told[f"spent on {release['name']}"] = noise + sampled + clipped
+    if guarantee["earlier"]:
+        told["spent before on models of this run folder"] = ", ".join(
+            f"epsilon {e['epsilon']:.4g}" for e in guarantee["earlier"]
+        )
+    return told
