@@ -97,9 +97,10 @@ def spender_of(ledger: Ledger, shown: bool) -> Spender:
 
 def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[int], spender: Spender) -> Measured:
     """Selects and measures. `pairs`: exact counts [sizes[i], sizes[j]] of all i < j; `hubs`: columns that may be the hub."""
-    columns, rows = range(len(sizes)), spender.ledger.budget.rows
+    columns = range(len(sizes))
     exact = [_single(pairs, c, len(sizes)) for c in columns]
     noisy, deviation = spender.counts("single columns", exact)
+    rows = float(np.mean([single.sum() for single in noisy]))  # those that were counted: of wide tables a sample
     singles = [shares_near(single) for single in noisy]
     merged = [_merged(single, SIGNIFICANT * deviation) for single in noisy]
     short = [_grouped(single, groups) for single, groups in zip(singles, merged, strict=True)]
