@@ -60,6 +60,12 @@ def test_a_time_limit_bounds_the_training() -> None:
     assert "100,000" not in text and "111,111 in" in text and "388 values" in text
 
 
+def test_a_marginal_model_is_not_trained() -> None:
+    found = cost(model={"family": "marginal"}, holdout={"fraction": 0.0})
+    assert found.tokens == 5 and found.parameters == round(388 * 388 / 5) and found.steps == 0
+    assert found.seconds["train"] == 1.0 and "none: rows are counted" in found.to_text()
+
+
 def test_a_written_row_by_hand() -> None:
     found = cost(model={"family": "language", "size": "m"}, holdout={"fraction": 0.0})
     # a colour, a code in two tokens, an amount of unknown range as one digit; an LSTM of 256 units over embeddings of 128

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from twinlake.models.codec import Codec
 from twinlake.profile.counts import TokenCounts
 
-HUBS = 8
+HUBS, MANY_PAIRS = 8, 200_000
 Edge = tuple[int, int]
 Floats = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int64]
@@ -100,8 +100,9 @@ class Structure:
 
 
 def column_tree(codec: Codec, counts: TokenCounts) -> Structure:
-    """The likeliest structure as far as pairs tell: without a hub, or with one of the HUBS columns of few values that have the
-    most information in common with the others. Pairs without twice the information that chance gives do not hang together."""
+    """The likeliest structure as far as pairs tell: without a hub, or with one of the HUBS columns of few values (of very wide
+    tables one) that have the most information in common with the others. Pairs without twice the information that chance gives
+    do not hang together."""
     tables = {(i, j): table / max(1, table.sum()) for i, j, table in pair_tables(codec, counts)}
     by_chance = {(i, j): chance(table) for i, j, table in pair_tables(codec, counts)}
     common = np.zeros((len(codec.columns), len(codec.columns)))
@@ -110,7 +111,8 @@ def column_tree(codec: Codec, counts: TokenCounts) -> Structure:
         common[i, j] = common[j, i] = beyond if beyond > by_chance[i, j] else 0.0
     few = [c for c in hub_candidates(codec) if common[c].any()]
     found, best = Structure(-1, ()), -np.inf
-    for hub in (-1, *sorted(few, key=lambda c: (-common[c].sum(), c))[:HUBS]):
+    tried = max(1, min(HUBS, MANY_PAIRS // max(1, len(tables))))
+    for hub in (-1, *sorted(few, key=lambda c: (-common[c].sum(), c))[:tried]):
         pairs = [pair for pair in tables if hub not in pair]
         by_luck = np.array([by_chance[pair] for pair in pairs])
         gains = np.array([_divergence(tables[p], implied(tables, p, hub)) for p in pairs]) - by_luck

@@ -62,6 +62,12 @@ class Cost:
     cores: int
     seconds: dict[str, float]
 
+    def _training(self) -> str:
+        if not self.steps:
+            return "none: rows are counted"
+        memory = f"{self.worker_bytes / 2**20:,.0f} MiB besides its libraries"
+        return f"{self.steps:,} steps of {self.batch:,} rows; a worker takes about {memory}"
+
     def to_text(self) -> str:
         """For a terminal."""
         lines = [
@@ -69,8 +75,7 @@ class Cost:
             f"columns     {self.modelled} modelled, {self.made_anew} made anew",
             f"tokens      about {self.tokens} a row, {self.values:,} values",
             f"model       about {self.parameters:,} parameters, {self.parameters * 4 / 2**20:,.1f} MiB",
-            f"training    {self.steps:,} steps of {self.batch:,} rows; a worker takes about "
-            f"{self.worker_bytes / 2**20:,.0f} MiB besides its libraries",
+            f"training    {self._training()}",
             "",
             f"time, about, on {self.cores} cores:",
         ]
@@ -102,7 +107,8 @@ def estimate(profile: Profile, plan: Plan, config: Config, cores: int) -> Cost:
         "evaluate": (rows + twin) * columns,
     }
     seconds = {stage: START.get(stage, 0.0) + cells / CELLS[stage] / cores for stage, cells in work.items()}
-    seconds |= {"train": START["train"] + train, "report": START["report"]}
+    starts = START["train"] if any(n.steps for n in networks) else 1.0
+    seconds |= {"train": starts + train, "report": START["report"]}
     seconds["generate"] += sum(2.0 * n.products * twin / n.flops for n in networks if n.flops == LARGE_FLOPS) / cores
     if config.evaluate.target is not None:
         # the longest of their tasks is half of all
@@ -141,11 +147,19 @@ class _Network:
 def _networks(learned: list[ColumnProfile], texts: list[ColumnProfile], rows: int, config: Config) -> list[_Network]:
     """The networks of a run, the one of the rows first."""
     writes = config.model.family == "language"
-    out = [] if writes else [_tabular([size for c in learned for size in _sizes(c)], rows, config)]
+    sizes = [size for c in learned for size in _sizes(c)]
+    draws = _tree(sizes) if config.model.family == "marginal" else _tabular(sizes, rows, config)
+    out = [] if writes else [draws]
     if writes or texts:
         closed = [size for c in learned for size in _told(c)] if writes else []
         out.append(_language(closed, sum(_pieces(c) for c in texts), rows, config))
     return out
+
+
+def _tree(sizes: list[int]) -> _Network:
+    """The tables of a marginal model: each token beside one of about the mean size, and no training at all."""
+    shares = round(sum(sizes) * sum(sizes) / max(1, len(sizes)))
+    return _Network(len(sizes), sum(sizes), shares, 0, 0, 0, 0, FLOPS)
 
 
 def _tabular(sizes: list[int], rows: int, config: Config) -> _Network:

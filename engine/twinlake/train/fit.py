@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twinlake.core.config import Config
+from twinlake.core.errors import escaped
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
 from twinlake.models.codec import Codec
@@ -48,6 +49,9 @@ def train_run(folder: RunFolder, config: Config, progress: Progress) -> str:
             f"by {guarantee['accountant']}"
         )
     told = [_told(facts)] if facts["history"] else []
+    if facts["family"] == "marginal" and facts["shares"]:
+        beside = f", all columns beside {escaped(facts['hub'])}" if facts["hub"] is not None else ""
+        told.append(f"{facts['shares']:,} shares of values{beside}")
     if "texts" in facts:
         told.append(f"texts: {_told(facts['texts'])}")
     return "; ".join(told) or "nothing to learn: every column is constant or made anew"

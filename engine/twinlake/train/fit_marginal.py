@@ -58,6 +58,8 @@ def fit_marginal(
         "rows": counts.rows,
         "sizes": list(codec.sizes),
         "tree": asdict(tree),
+        "hub": next((codec.names[c] for c, slots in enumerate(codec.slots) if tree.hub in slots), None),
+        "shares": sum(table.size for table in shares),
         "history": [],
     }
     if prepared is not None:

@@ -97,10 +97,11 @@ def spender_of(ledger: Ledger, shown: bool) -> Spender:
 
 def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[int], spender: Spender) -> Measured:
     """Selects and measures. `pairs`: exact counts [sizes[i], sizes[j]] of all i < j; `hubs`: columns that may be the hub."""
-    columns, rows = range(len(sizes)), spender.ledger.budget.rows
+    columns = range(len(sizes))
     exact = [_single(pairs, c, len(sizes)) for c in columns]
     noisy, deviation = spender.counts("single columns", exact)
-    singles = [_shares(single) for single in noisy]
+    rows = float(np.mean([single.sum() for single in noisy]))  # those that were counted: of wide tables a sample
+    singles = [shares_near(single) for single in noisy]
     merged = [_merged(single, SIGNIFICANT * deviation) for single in noisy]
     short = [_grouped(single, groups) for single, groups in zip(singles, merged, strict=True)]
 
@@ -214,7 +215,7 @@ def _spread(found: Floats, pair: Edge, singles: Sequence[Floats], merged: Sequen
     return found
 
 
-def _shares(noisy: Floats) -> Floats:
+def shares_near(noisy: Floats) -> Floats:
     """The shares nearest to noisy counts: the same amount less for each, none below zero (Euclidean projection on the simplex,
     of the sum that the counts have)."""
     total = max(1.0, float(noisy.sum()))
@@ -227,7 +228,7 @@ def _shares(noisy: Floats) -> Floats:
 def fitted(noisy: Floats, rows: Floats, columns: Floats) -> Floats:
     """The shares of a noisy table, brought to the shares of single columns, which were measured with less noise (iterative
     proportional fitting)."""
-    table = _shares(noisy) + 1e-3 * np.outer(rows, columns)
+    table = shares_near(noisy) + 1e-3 * np.outer(rows, columns)
     for _ in range(ROUNDS):
         table *= (rows / np.maximum(table.sum(axis=1), 1e-300))[:, None]
         table *= (columns / np.maximum(table.sum(axis=0), 1e-300))[None]
