@@ -141,5 +141,7 @@ def test_a_column_that_is_not_there_is_refused(target: str, protected: list[str]
     with pytest.raises(ConfigError) as refused:
         check_columns(schema, target, protected)
     assert str(refused.value) == said
-    check_columns(schema, "income", ["sex"])
+    check_columns(schema, "income", ["sex"], ["income", "sex"])
     check_columns(schema, None, [])
+    with pytest.raises(ConfigError, match=r"^evaluate\.secrets: no column 'sx' \(did you mean 'sex'\?\)$"):
+        check_columns(schema, "income", [], ["sx"])

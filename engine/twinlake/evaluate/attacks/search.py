@@ -102,8 +102,8 @@ def _halves(evidence: Evidence, asked: Targets) -> Halves:
         left[c] = sums[0] <= sums[1]
         sums[0 if left[c] else 1] += bits[c]
     place = {name: c for c, name in enumerate(asked.names)}
-    if named := [place[c] for c in evidence.secrets if c in place]:
-        secrets = named[:MOST_SECRETS]
+    if evidence.secrets:
+        secrets = [place[c] for c in evidence.secrets if c in place][:MOST_SECRETS]
     else:
         wanted = [place[c] for c in (evidence.target, *evidence.protected) if c in place]
         wanted += [place[c] for c in evidence.columns if c in place and bits[place[c]] > 0]

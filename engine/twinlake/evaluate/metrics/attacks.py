@@ -85,7 +85,7 @@ def attribute_inference(evidence: Evidence) -> list[Try] | str:
     hit = told_guesses(found)
     names = [found.asked.names[c] for c in found.halves.secrets]
     tries = [_rate(name, hit[:, s], found.asked.trained, found.asked.control) for s, name in enumerate(names)]
-    return tries or "fewer than two columns vary"
+    return tries or ("no secret column is modelled" if evidence.secrets else "fewer than two columns vary")
 
 
 def membership_inference(evidence: Evidence) -> list[Try] | str:
