@@ -124,7 +124,7 @@ LINE: tuple[Stage[Run], ...] = (
     Stage("generate", generate,
           lambda c, f: [c.generate.model_dump(exclude={"partitions", "strict_kernel"}), c.output.model_dump(),
                         c.privacy.filters.model_dump()],
-          ("model", "protected", "private/holdout"), ("synthetic",)),
+          ("model", "protected"), ("synthetic",)),
     Stage("evaluate", evaluate, lambda c, f: c.evaluate.model_dump(),
           ("protected", "private/holdout", "private/pairs.npz", "private/holdout.npz", "synthetic"), ("evaluation.json",)),
     Stage("report", report, lambda c, f: c.run.name, ("evaluation.json", "private/pairs.npz", "synthetic"),

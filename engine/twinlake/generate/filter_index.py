@@ -37,6 +37,7 @@ NEAR = {"medium": 0.01, "high": 0.05}
 """Share of holdout rows that the similarity filter refuses at most, by level."""
 SPARSE = {"medium": 0.001, "high": 0.01}
 """The same of each test of the outlier filter."""
+LIMITS = "filter_limits"
 FEWEST = 99
 MOST = 10_000
 EQUAL = 1e-9  # a squared distance below this is none
@@ -68,32 +69,47 @@ def filters_of(
         return None, notes
     root = folder.private / "filter"
     same, key = build_index(spark, folder, root, digest, people)
-    asked = Filters(str(root), key, 0.0, 0.0, 0.0 if outliers and model.sampler is not None else None)
-    own, nearest, told = _holdout(spark, folder, asked, digest)
+    limits = folder.state().get(LIMITS, {})
+    if limits.get("key") != key:
+        limits = {"key": key, **_limits(spark, folder, Filters(str(root), key, 0.0, 0.0, 0.0), model, digest)}
+        folder.update(**{LIMITS: limits})
     near = far = unlikely = None
     if similarity:
-        near = _limit(own, NEAR[similarity])
+        near = limits["near"][similarity]
         if near is None and same < NEAR[similarity]:
             near = EQUAL
-            notes.append(
-                f"a holdout of {len(own):,} rows can't tell near from far: the similarity filter refuses exact copies alone"
-            )
+            notes.append(f"{_few(limits)} near from far: the similarity filter refuses exact copies alone")
         elif near is None:
             notes.append(
-                f"no similarity filter: {same:.1%} of the train rows equal another, and the holdout is too small to judge"
+                f"no similarity filter: {_few(limits)} copies from chance, by which {same:.1%} of the train rows are equal"
             )
     if outliers:
-        far = _limit(-nearest, SPARSE[outliers], least=True)
-        far = None if far is None else -far
-        unlikely = _limit(told[np.isfinite(told)], SPARSE[outliers], least=True) if asked.unlikely is not None else None
+        far, unlikely = limits["far"][outliers], limits["unlikely"][outliers]
         if far is None:
-            notes.append(f"no outlier filter: a holdout of {len(own):,} rows can't tell what is rare")
-        elif model.sampler is None:
+            notes.append(f"no outlier filter: {_few(limits)} what is rare")
+        elif unlikely is None:
             notes.append("the outlier filter goes by distance alone: this family gives no probability of a row")
     if near is None and far is None and unlikely is None:
         return None, notes
     strict = {wanted.outliers, wanted.similarity} & {"medium", "high"}
     return Filters(str(root), key, near, far, unlikely, bool(strict)), notes
+
+
+def _few(limits: dict[str, Any]) -> str:
+    return f"a holdout of {limits['rows']:,} rows can't tell"
+
+
+def _limits(spark: SparkSession, folder: RunFolder, asked: Filters, model: LoadedModel, digest: str) -> dict[str, Any]:
+    """The limits of all levels, which stay in run.json: the holdout goes with the end of a run, and more rows may be wanted."""
+    own, nearest, told = _holdout(spark, folder, asked, digest)
+    told = told[np.isfinite(told)] if model.sampler is not None else told[:0]
+    far = {level: _limit(-nearest, share, least=True) for level, share in SPARSE.items()}
+    return {
+        "rows": len(own),
+        "near": {level: _limit(own, share) for level, share in NEAR.items()},
+        "far": {level: None if value is None else -value for level, value in far.items()},
+        "unlikely": {level: _limit(told, share, least=True) for level, share in SPARSE.items()},
+    }
 
 
 def _limit(values: npt.NDArray[np.float64], share: float, least: bool = False) -> float | None:
@@ -190,7 +206,7 @@ def _grow(number: int, out: str, codec_file: str) -> Iterator[dict[str, Any]]:
 
 def _holdout(spark: SparkSession, folder: RunFolder, filters: Filters, digest: str) -> npt.NDArray[np.float64]:
     """`measured` of at most MOST holdout rows, float64 [3, rows]; they lie in the order of a hash: the first are a sample."""
-    parts = read_manifest(folder.holdout)["parts"]
+    parts = read_manifest(folder.holdout)["parts"] if folder.holdout.is_dir() else []
     share = min(1.0, MOST / max(1, sum(p["rows"] for p in parts)))
     task = partial(_measure, folder=str(folder.holdout), model=str(folder.model), digest=digest, filters=filters, share=share)
     found = run_tasks(spark, [p["part"] for p in parts if p["rows"]], None, task)
