@@ -155,7 +155,8 @@ def test_the_ledger_survives_and_goes_on(tmp_path: Path) -> None:
     assert resumed.reserve(training, 20) and resumed.spent() == pytest.approx(spent(undisturbed, 1e-6))  # never less
     guarantee = resumed.guarantee()
     assert guarantee["accountant"] == "PLD" and guarantee["public"] == {"rows": "their number"}
-    assert guarantee["releases"][0] == {"name": "codec", "sigma": 30.0, "rate": 1.0, "steps": 1, "delta": 0.0, "columns": 3}
+    told = {"name": "codec", "sigma": 30.0, "rate": 1.0, "steps": 1, "group": 1, "delta": 0.0, "columns": 3}
+    assert guarantee["releases"][0] == told
 
 
 def test_over_budget_stops_before_the_step(tmp_path: Path) -> None:
