@@ -80,6 +80,15 @@ def test_the_probability_of_failing_comes_out_of_delta() -> None:
     assert spent([], 1e-6) == 0 and spent([Release("a", 0.0)], 1e-6) == math.inf
 
 
+def test_several_rows_of_a_unit_cost_no_less_than_the_exact_mixture() -> None:
+    """dp-accounting has the binomial mixture itself; it is slow, and this bound is near where one row is drawn mostly."""
+    from dp_accounting.pld import privacy_loss_distribution as losses
+
+    exact = losses.from_mixture_gaussian_mechanism(8.0, [0, 1, 2], [0.9025, 0.095, 0.0025], value_discretization_interval=1e-3)
+    ours = spent([Release("training", 8.0, 0.05, 50, 2)], 1e-6)
+    assert exact.self_compose(50).get_epsilon_for_delta(1e-6) < ours < 2.5 * exact.self_compose(50).get_epsilon_for_delta(1e-6)
+
+
 def test_zcdp_converts_both_ways_and_mixes() -> None:
     assert zcdp_epsilon(zcdp_rho(1.0, 1e-6), 1e-6) == pytest.approx(1.0)
     rho = 1 / (2 * 5.0**2)  # of a Gaussian with sigma 5

@@ -133,7 +133,7 @@ def test_nested_columns_and_unknown_names_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"can't be learned within a budget; leave it out by source\.columns"):
         _Columns((column("array<int>"),), {}, PrivacyConfig())
     told = PrivacyConfig(epsilon=1, unit="row", public={"agee": {"min": 0, "max": 9}})
-    with pytest.raises(ConfigError, match="no column 'agee' .did you mean 'age'"):
+    with pytest.raises(ConfigError, match=r"no column 'agee' .did you mean 'age'"):
         _Columns((column("int", name="age"),), {}, told)
 
 

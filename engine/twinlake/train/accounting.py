@@ -79,22 +79,18 @@ def pld_epsilon(releases: Sequence[Release], delta: float) -> float:
 
 
 def _loss(release: Release) -> Any:
-    """The privacy loss of one step. Of a unit of several rows the rows that are drawn are binomial (Ganesh, "Tight group-level
-    DP guarantees for DP-SGD with sampling via mixture of Gaussians mechanisms", 2024)."""
+    """The privacy loss of one step, for rows that are drawn by themselves."""
     from dp_accounting.pld import privacy_loss_distribution as losses
 
-    if release.group == 1:
-        return losses.from_gaussian_mechanism(release.sigma, sampling_prob=release.rate)
-    drawn, shares = binomial(release.group, release.rate)
-    return losses.from_mixture_gaussian_mechanism(release.sigma, drawn, shares)
+    rate, sigma = as_one_row(release)
+    return losses.from_gaussian_mechanism(sigma, sampling_prob=rate)
 
 
-def binomial(group: int, rate: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How many of `group` rows are drawn, and the share of each number; float64 [group + 1] both."""
-    drawn = np.arange(group + 1.0)
-    ways = np.array([math.comb(group, k) for k in range(group + 1)], np.float64)
-    shares = ways * rate**drawn * (1.0 - rate) ** (group - drawn)
-    return drawn, shares / shares.sum()
+def as_one_row(release: Release) -> tuple[float, float]:
+    """Rate and noise multiplier of a step that costs a unit at least as much and draws it whole: as soon as one of its rows is
+    drawn, all count as drawn. A sum that moves more loses more (Ganesh, "Tight group-level DP guarantees for DP-SGD with
+    sampling via mixture of Gaussians mechanisms", 2024)."""
+    return 1.0 - (1.0 - release.rate) ** release.group, (release.sigma or math.nan) / release.group
 
 
 def rdp_epsilon(releases: Sequence[Release], delta: float) -> float:
@@ -103,8 +99,8 @@ def rdp_epsilon(releases: Sequence[Release], delta: float) -> float:
     for r in releases:
         if r.rho is not None:
             one = r.rho * ALPHAS
-        else:  # a unit is drawn as soon as one of its rows is, and then counts as if all were
-            one = sampled_rdp(1.0 - (1.0 - r.rate) ** r.group, (r.sigma or math.nan) / r.group)
+        else:
+            one = sampled_rdp(*as_one_row(r))
         total += r.steps * one
     return _converted(ALPHAS, total, delta)
 
