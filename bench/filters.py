@@ -7,7 +7,7 @@ seeds, so that every row is honest. For each size a Spark session on `local[2]`,
 and draws as many rows without and with filters; CPU seconds are those of all its processes. Memory is read from /proc twice a
 second: what is resident and their own (mapped files are shared, and given back when memory is short). Then the found distances
 of `--queries` rows are compared with those of an exact search among all train rows of the last size, and those of 20,000 rows
-among 100,000.
+among 20,000.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
-    parser.add_argument("--queries", type=int, default=2_000)
+    parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--worker", nargs=2, metavar=("ROOT", "ROWS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
@@ -151,7 +151,7 @@ def main() -> None:
                 flush=True,
             )
         last = Path(scratch) / str(args.rows[-1])
-        recall(last, 100_000, 20_000)
+        recall(last, 20_000, 20_000)
         recall(last, args.rows[-1], args.queries)
 
 
