@@ -54,7 +54,7 @@ def _likelihoods(evidence: Evidence) -> Likelihoods | None:
     names = Codec.from_json((folder / "codec.json").read_text(encoding="utf-8")).names
     rows, frames = row_counts(evidence), []
     for side, frame in ((TRAIN, evidence.real), (HOLDOUT, evidence.holdout)):
-        plain = frame.select(*[quoted(name) for name in names])
+        plain = frame.select(*[F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(names)])
         some = at_most(plain, TARGETS, rows[side], derive(evidence.seed, "likelihoods") >> 1)
         frames.append(some.select("*", F.lit(side).alias("__side")))
     # One task, so that the model is loaded once.
