@@ -327,3 +327,11 @@ def test_log_probabilities_are_those_that_rows_are_drawn_by(made: Made) -> None:
     seen = np.array([(drawn == cell).all(axis=1).mean() for cell in cells])
     assert np.abs(seen - told).max() < 5 * np.sqrt(told.max() / len(drawn))
     assert np.isneginf(model.sampler.log_prob(np.array([[4, 0]], np.uint16)))  # rare values are never drawn
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "limit"), [(99, 0.01, 0.0), (199, 0.01, 1.0), (98, 0.05, None), (175, 0.001, None), (999, 0.001, 0.0)]
+)
+def test_a_limit_is_an_order_statistic_or_there_is_none(rows: int, share: float, limit: float | None) -> None:
+    """k = share (rows + 1): of 199 rows and 1% the second; a share that so few rows can't resolve has none."""
+    assert filter_index._limit(np.random.default_rng(1).permutation(rows).astype(float), share) == limit

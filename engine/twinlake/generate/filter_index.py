@@ -103,22 +103,19 @@ def _limits(spark: SparkSession, folder: RunFolder, asked: Filters, model: Loade
     """The limits of all levels, which stay in run.json: the holdout goes with the end of a run, and more rows may be wanted."""
     own, nearest, told = _holdout(spark, folder, asked, digest)
     told = told[np.isfinite(told)] if model.sampler is not None else told[:0]
-    far = {level: _limit(-nearest, share, least=True) for level, share in SPARSE.items()}
+    far = {level: _limit(-nearest, share) for level, share in SPARSE.items()}
     return {
         "rows": len(own),
         "near": {level: _limit(own, share) for level, share in NEAR.items()},
         "far": {level: None if value is None else -value for level, value in far.items()},
-        "unlikely": {level: _limit(told, share, least=True) for level, share in SPARSE.items()},
+        "unlikely": {level: _limit(told, share) for level, share in SPARSE.items()},
     }
 
 
-def _limit(values: npt.NDArray[np.float64], share: float, least: bool = False) -> float | None:
-    """The value that at most `share` of rows like these lie below; None where they are too few to tell. `least`: where they are
-    few, the least of them."""
+def _limit(values: npt.NDArray[np.float64], share: float) -> float | None:
+    """The value that at most `share` of rows like these lie below; None where they are too few to tell."""
     rank = math.floor(share * (len(values) + 1))
-    if len(values) < FEWEST or (rank < 1 and not least):
-        return None
-    return float(np.sort(values)[max(rank, 1) - 1])
+    return float(np.sort(values)[rank - 1]) if len(values) >= FEWEST and rank >= 1 else None
 
 
 def build_index(spark: SparkSession, folder: RunFolder, root: Path, digest: str, people: int) -> tuple[float, str]:
