@@ -362,14 +362,15 @@ def _key_path(location: tuple[str | int, ...]) -> list[str]:
 
 def _explain(path: list[str], problems: list[Any], where: str, places: Places) -> str:
     at = next((places[tuple(path[:n])] for n in range(len(path), 0, -1) if tuple(path[:n]) in places), where)
-    key = escaped(".".join(path)) or "config"
+    key = escaped(".".join(path))
     problem = problems[0]
     if problem["type"] == "extra_forbidden":
         known = _keys_at(path[:-1])
         return f"{at}: unknown key {key}{nearest(path[-1], known)}; allowed here: {', '.join(known)}"
     wanted = " or ".join(dict.fromkeys(_plainly(p["msg"]) for p in problems)).replace(" or must be ", " or ")
     plain = path and path[0] != "keys" and not isinstance(problem["input"], dict | BaseModel)
-    return f"{at}: {key}: {wanted}" + (f"; got {_shown(problem['input'])}" if plain else "")
+    told = f"{at}: {key}: {wanted}" if path else f"{at}: {wanted}"
+    return told + (f"; got {_shown(problem['input'])}" if plain else "")
 
 
 def _plainly(message: str) -> str:
