@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LEVELS = ("Poor", "Normal", "Good", "Very Good", "Excellent")
 GREAT, SMALL = 0.2, 0.01  # risks that are surely exceeded
 FAR, NEAR = 0.3, 0.1  # gains that are ruled out
 

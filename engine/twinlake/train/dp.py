@@ -2,7 +2,8 @@
 
 Abadi et al., "Deep learning with differential privacy" (CCS 2016). Each worker owns every world-th row, draws each of them with
 the same rate, adds up their clipped gradients and its share of the noise; the workers' sums, added, are divided by the
-expected number of rows, never by the drawn one. What is drawn comes from the operating system's generator.
+expected number of rows, never by the drawn one. What is drawn comes from generators
+that the operating system seeds anew.
 """
 
 from __future__ import annotations

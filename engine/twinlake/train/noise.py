@@ -1,4 +1,5 @@
-"""Noise for differential privacy: Gaussian, from the system's generator, released on a declared grid.
+"""Noise for differential privacy: Gaussian, released on a declared grid. That of counts comes from the system's generator, that
+of gradients from torch's, which the system's seeds and which is no cryptographic one.
 
 Textbook noise on floats leaks through its low bits (Mironov, "On significance of the least significant bits for differential
 privacy", CCS 2012). So whatever is released here is an integer multiple of a granularity: a number on the grid plus Gaussian
