@@ -32,7 +32,8 @@ MAX_FLOATS = 24_000_000
 @dataclass(frozen=True)
 class TabularSettings:
     """Size of the network; `embedding` and `hidden` are widths, `blocks` residual blocks, dropouts are rates, `decay` the
-    weight decay of AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019)."""
+    weight decay of AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019), `members` how many
+    networks of these widths are trained side by side (models/ensemble.py)."""
 
     embedding: int = 16
     hidden: int = 64
@@ -40,11 +41,19 @@ class TabularSettings:
     dropout: float = 0.1
     token_dropout: float = 0.05
     decay: float = 1e-4
+    members: int = 1
+
+    @property
+    def merged(self) -> TabularSettings:
+        """Those of the one network that the members are drawn from as."""
+        return replace(self, embedding=self.embedding * self.members, hidden=self.hidden * self.members, members=1)
 
 
 SIZES = {"s": TabularSettings(8, 32, 0), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
 MANY_ROWS = 50_000
 WIDE_ROWS = 10_000
+ENSEMBLE_ROWS = 2_000
+MEMBERS = 5
 DECAY = 7.5
 
 
@@ -53,7 +62,8 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> Ta
     width and a block for many finely binned numbers.
 
     The decay of few rows is DECAY * sqrt(batch / rows): the gradient of a weight that has nothing to learn still has a mean
-    over the rows, of about sqrt(batch / rows) of what it is in one batch, and that is what decay must outweigh.
+    over the rows, of about sqrt(batch / rows) of what it is in one batch, and that is what decay must outweigh. The fewest rows
+    get an ensemble: one network of them says more about its seed.
     """
     few = rows < MANY_ROWS
     if size == "auto":
@@ -62,7 +72,8 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> Ta
         chosen = SIZES["l"] if wide else replace(SIZES["m"], blocks=0) if few else SIZES["m"]
     else:
         chosen = SIZES[size]
-    return replace(chosen, decay=DECAY * (batch / rows) ** 0.5) if few else chosen
+    members = MEMBERS if rows < ENSEMBLE_ROWS else 1
+    return replace(chosen, decay=DECAY * (batch / rows) ** 0.5, members=members) if few else chosen
 
 
 class TabularNetwork(nn.Module):

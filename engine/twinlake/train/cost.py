@@ -166,9 +166,10 @@ def _tabular(sizes: list[int], rows: int, config: Config) -> _Network:
     batch, steps = schedule_of(rows, config.train)
     settings = settings_for(config.model.size, rows, tuple(sizes), batch)
     parents = min(PARENTS, len(sizes))
-    products = _products(sizes, parents, settings)
-    parameters = sum(sizes) * settings.embedding + products + sum(sizes)
-    activations = 4 * batch * len(sizes) * (parents * settings.embedding + 4 * settings.hidden) + 4 * batch * sum(sizes)
+    products = settings.members * _products(sizes, parents, settings)
+    parameters = settings.members * sum(sizes) * (settings.embedding + 1) + products
+    activations = len(sizes) * (parents * settings.embedding + 4 * settings.hidden) + sum(sizes)
+    activations *= 4 * batch * settings.members
     return _Network(len(sizes), sum(sizes), parameters, products, batch, steps, activations, FLOPS)
 
 

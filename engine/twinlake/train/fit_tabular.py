@@ -97,10 +97,11 @@ def _rows(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and facts of the model of the rows."""
     trained = run_training(plan, work, train, progress, verbose)
-    weights = trained.weights
+    weights, settings = trained.weights, TabularSettings(**trained.facts["settings"])
     facts = {
         "family": "tabular",
         "rows": rows,
+        "members": settings.members,
         "seed": seed,
         "batch": plan.batch,
         "steps": plan.steps,
@@ -111,7 +112,7 @@ def _rows(
         **model_facts(
             plan.sizes,
             np.array(plan.parents),
-            TabularSettings(**trained.facts["settings"]),
+            settings.merged,
             plan.orders[trained.facts["order"]],
             codec.slots,
         ),
@@ -140,7 +141,7 @@ def _plan(
     earlier = _earlier(codec, model_folder(model.start_from)) if model.start_from else None
     settings = asdict(settings_for(model.size, rows, codec.sizes, batch))
     if earlier is not None:  # weights fit a network of the same widths alone
-        settings |= {name: earlier["settings"][name] for name in ("embedding", "hidden", "blocks")}
+        settings |= {name: earlier["settings"][name] for name in ("embedding", "hidden", "blocks")} | {"members": 1}
     parents = choose_parents(codec.slots, information, seed)
     # the weights of an earlier model have learned which links there are
     links = links_of(codec, counts, parents) if earlier is None else np.ones(parents.shape, np.float32)

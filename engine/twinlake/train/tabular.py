@@ -19,6 +19,7 @@ from torch import Tensor
 
 from twinlake.core.seeds import derive, permute
 from twinlake.models.continuing import start_from
+from twinlake.models.ensemble import Ensemble
 from twinlake.models.tabular import TabularNetwork, TabularSettings, ranks_of
 from twinlake.train.data import Shards, Tokens
 from twinlake.train.loop import Inputs, Place, Plan
@@ -68,8 +69,9 @@ class TabularPlan(Plan):
         """The network at its start."""
         settings, start = TabularSettings(**self.settings), log_marginals(shares)
         links = np.array(self.links, np.float32)
-        network = TabularNetwork(self.sizes, np.array(self.parents), settings, start, self.seed, self.places, links)
-        if self.earlier:
+        kind = Ensemble if settings.members > 1 else TabularNetwork
+        network = kind(self.sizes, np.array(self.parents), settings, start, self.seed, self.places, links)
+        if self.earlier and isinstance(network, TabularNetwork):
             folder = Path(self.earlier["folder"])
             start_from(network, folder, json.loads((folder / "model.json").read_text()), self.earlier["tokens"])
         return TabularLearner(network.to(place.device), self)
@@ -80,20 +82,21 @@ class TabularLearner:
 
     mixed = False
 
-    def __init__(self, network: TabularNetwork, plan: TabularPlan) -> None:
+    def __init__(self, network: TabularNetwork | Ensemble, plan: TabularPlan) -> None:
         self._network, self._plan = network, plan
         self.decay, self.orders = network.settings.decay, len(plan.orders)
 
     @property
-    def network(self) -> TabularNetwork:
+    def network(self) -> TabularNetwork | Ensemble:
         """See Learner."""
         return self._network
 
     def inputs(self, rows: int, order: int, draws: np.random.Generator, place: Place) -> Callable[[Tokens], Iterator[Inputs]]:
         """Tokens, the place of each in its row's order, and numbers that decide dropout."""
         ranks = place.mine(random_ranks(rows, self._plan, order, draws))
-        drops = self._plan.settings["dropout"] or self._plan.settings["token_dropout"]
-        width = len(self._plan.sizes) * (1 + self._plan.settings["hidden"]) if drops else 0
+        settings = self.network.settings
+        drops = settings.dropout or settings.token_dropout
+        width = settings.members * len(self._plan.sizes) * (1 + settings.hidden) if drops else 0
         dropout = place.mine(draws.random((rows, width), dtype=np.float32))
 
         def parts(tokens: Tokens) -> Iterator[Inputs]:
