@@ -79,4 +79,6 @@ def _said(facts: dict[str, Any]) -> str:
         return f"{settings['core']}, width {size}, {settings['layers']} layer{'' if settings['layers'] == 1 else 's'}"
     blocks = f"{settings['blocks']} block{'' if settings['blocks'] == 1 else 's'}"
     how = f"the best of {tried} trials" if tried else "by rows and columns"
-    return f"width {settings['hidden']}, {blocks}, decay {settings['decay']:.2g}: {how}"
+    members = facts.get("members", 1)
+    many = f"{members} networks of " if members > 1 else ""
+    return f"{many}width {settings['hidden'] // members}, {blocks}, decay {settings['decay']:.2g}: {how}"
