@@ -15,7 +15,7 @@ from twinlake.core.errors import BudgetError, DataError
 from twinlake.train import accounting
 from twinlake.train.accounting import Release, rdp_epsilon, smallest_sigma, spent, zcdp_epsilon, zcdp_rho
 from twinlake.train.ledger import Budget, Ledger, delta_of
-from twinlake.train.noise import gaussians, noisy_counts, noisy_sum, secure_torch
+from twinlake.train.noise import drawn, gaussians, noisy_counts, noisy_sum
 
 SETTINGS = [  # rate, sigma, steps
     (0.01, 1.0, 1000),
@@ -122,12 +122,22 @@ def test_counts_get_whole_gaussian_noise() -> None:
         noisy_counts(np.array([0.5]), 1.0)
 
 
+def test_rows_are_drawn_by_a_coin_each() -> None:
+    assert drawn(0, 0.5).tolist() == [] and drawn(7, 1.0).tolist() == list(range(7))
+    own = [drawn(400, 0.05) for _ in range(4_000)]
+    assert all((np.diff(rows) > 0).all() and (rows >= 0).all() and (rows < 400).all() for rows in own if len(rows))
+    often = np.bincount(np.concatenate(own), minlength=400)
+    assert stats.kstest((often - 200) / (200 * 0.95) ** 0.5, "norm").pvalue > 1e-4
+    together = sum(1 in rows and 2 in rows for rows in own)  # 10 expected, if neighbours are independent
+    assert stats.binomtest(together, 4_000, 0.0025).pvalue > 1e-4
+
+
 def test_neighbours_have_the_same_support() -> None:
     """Mironov's attack looks for outputs that only one of two neighbouring tables can give."""
     one, other = (np.unique(noisy_counts(np.full(100_000, n), 2.0)) for n in (10, 11))
     inside = np.arange(4, 18)
     assert np.isin(inside, one).all() and np.isin(inside, other).all()
-    sums = [noisy_sum(torch.full((100_000,), v), 1.0, 1.0, secure_torch()).double() for v in (0.1, 0.3)]
+    sums = [noisy_sum(torch.full((100_000,), v), 1.0, 1.0).double() for v in (0.1, 0.3)]
     for total in sums:
         assert torch.equal(total * 2**20, (total * 2**20).round())
         assert float(total.std()) == pytest.approx(1.0, rel=0.02)
@@ -135,7 +145,8 @@ def test_neighbours_have_the_same_support() -> None:
 
 def test_noise_is_new_each_time() -> None:
     assert not np.array_equal(noisy_counts(np.zeros(50, int), 9.0), noisy_counts(np.zeros(50, int), 9.0))
-    assert secure_torch().initial_seed() != secure_torch().initial_seed()
+    zero = torch.zeros(50)
+    assert not torch.equal(noisy_sum(zero, 1.0, 1.0), noisy_sum(zero, 1.0, 1.0))
 
 
 # -- ledger ----------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Abadi et al., "Deep learning with differential privacy" (CCS 2016). Each worker owns every world-th row, draws each of them with
 the same rate, adds up their clipped gradients and its share of the noise; the workers' sums, added, are divided by the
-expected number of rows, never by the drawn one. What is drawn comes from generators
-that the operating system seeds anew.
+expected number of rows, never by the drawn one. Rows and noise come from the operating system's generator (train/noise.py):
+nothing of them follows run.seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from twinlake.train.accounting import Release, smallest_sigma
 from twinlake.train.data import Shards
 from twinlake.train.ledger import Ledger
 from twinlake.train.loop import Learner, Place
-from twinlake.train.noise import noisy_sum, secure_torch
+from twinlake.train.noise import drawn, noisy_sum
 
 TRAINING = "training"
 CLIP = 1.0
@@ -72,9 +72,6 @@ class PrivateGradients:
         self.steps, self._learner, self._place = steps, learner, place
         self._own = np.arange(place.rank, rows, place.world)
         self._expected = steps.rate * rows
-        # new ones in every worker and after every resume: nothing of this follows run.seed
-        self._rows = np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
-        self._noise = secure_torch(place.device)
 
     def reserve(self, steps: int) -> bool:
         """Whether the steps up to number `steps` may be taken; then they stand in the ledger. All workers agree."""
@@ -84,9 +81,8 @@ class PrivateGradients:
         return bool(self._place.sum(allowed))
 
     def sample(self) -> npt.NDArray[np.int64]:
-        """Each of this worker's rows with probability `rate`, in no order: how many is binomial, may be none."""
-        count = self._rows.binomial(len(self._own), self.steps.rate)
-        return self._own[self._rows.choice(len(self._own), count, replace=False, shuffle=False)]
+        """Each of this worker's rows with probability `rate`: how many is binomial, may be none."""
+        return self._own[drawn(len(self._own), self.steps.rate)]
 
     def step(self, shards: Shards, order: int) -> None:
         """Puts the sum over drawn rows of all workers, clipped, noisy and by the expected number of rows, into `.grad`."""
@@ -101,7 +97,7 @@ class PrivateGradients:
     def _release(self, parameters: list[nn.Parameter]) -> None:
         steps, deviation = self.steps, self.steps.sigma * self.steps.clip / self._place.world**0.5
         flat = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
-        total = noisy_sum(torch.cat(flat), deviation, steps.clip, self._noise)
+        total = noisy_sum(torch.cat(flat), deviation, steps.clip)
         self._place.sum(total)
         for parameter, part in zip(parameters, torch.split(total, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter) / self._expected

@@ -140,7 +140,7 @@ class Ledger:
             "adjacency": self.budget.adjacency,
             "accountant": accountant(list(self.releases.values())),
             "rows": self.budget.rows,
-            "noise": "Gaussian, of generators that the operating system seeds, rounded to a declared granularity",
+            "noise": "Gaussian, of the operating system's generator, rounded to a declared granularity",
             "releases": [entry | self.told.get(entry["name"], {}) for entry in releases],
             "public": self.public,
             "earlier": self.earlier,

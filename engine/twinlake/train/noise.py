@@ -1,5 +1,5 @@
-"""Noise for differential privacy: Gaussian, released on a declared grid. That of counts comes from the system's generator, that
-of gradients from torch's, which the system's seeds and which is no cryptographic one.
+"""Noise for differential privacy: Gaussian, released on a declared grid, and the draw of a step's rows. All of it comes from
+the operating system's generator, a cryptographic one.
 
 Textbook noise on floats leaks through its low bits (Mironov, "On significance of the least significant bits for differential
 privacy", CCS 2012). So whatever is released here is an integer multiple of a granularity: a number on the grid plus Gaussian
@@ -10,14 +10,12 @@ support for every input. None of it follows run.seed, and no seed can be given.
 from __future__ import annotations
 
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:  # Spark tasks import this module for counts alone
-    import torch
     from torch import Tensor
 
 GRADIENT_BITS = 20  # released sums of gradients are multiples of the clipping norm * 2^-20
@@ -48,19 +46,27 @@ def noisy_counts(counts: npt.ArrayLike, deviation: float) -> npt.NDArray[np.int6
     return np.asarray(exact.astype(np.int64) + noise.reshape(exact.shape), np.int64)
 
 
-def secure_torch(device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator seeded with 63 bits of the operating system: another one in every worker and after every resume."""
-    import torch
+def drawn(count: int, rate: float) -> npt.NDArray[np.int64]:
+    """Those of the numbers below `count` that a coin of chance `rate` each lets through, in order, int64: a Poisson sample.
 
-    return torch.Generator(device=device).manual_seed(secrets.randbits(63))
+    What lies between two of them is geometric (Devroye, "Non-uniform random variate generation", 1986, chapter X.2), so it
+    costs as much as what is drawn."""
+    ends = [np.full(1, -1, np.int64)]
+    while ends[-1][-1] < count:
+        more = int(1.1 * rate * (count - 1 - ends[-1][-1])) + 10
+        with np.errstate(divide="ignore"):
+            gaps = np.minimum(np.log(uniforms(more)) / np.log1p(-rate), float(count))
+        ends.append(ends[-1][-1] + np.cumsum(np.maximum(1, np.ceil(gaps)).astype(np.int64)))
+    every = np.concatenate(ends[1:]) if count else np.empty(0, np.int64)
+    return np.asarray(every[every < count])
 
 
-def noisy_sum(total: Tensor, deviation: float, clip: float, draw: torch.Generator) -> Tensor:
+def noisy_sum(total: Tensor, deviation: float, clip: float) -> Tensor:
     """A sum of clipped gradients plus Gaussian noise of standard deviation `deviation`, rounded to multiples of `clip` *
     2^-20; a new tensor of the same shape and type."""
     import torch
 
     grid = 2.0 ** (np.floor(np.log2(clip)) - GRADIENT_BITS)
-    noise = torch.empty_like(total).normal_(0.0, deviation, generator=draw) if deviation > 0 else torch.zeros_like(total)
+    noise = torch.from_numpy(deviation * gaussians(total.numel())).reshape(total.shape).to(total)
     out: Tensor = torch.round((total + noise) / grid) * grid
     return out
