@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from twinlake.generate.blocks import Job, decoded, make_part, part_count
+from twinlake.models.folded import FULL
 from twinlake.models.store import check_model
 from twinlake.tables.parts import publish
 
@@ -42,8 +43,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profile", action="store_true", help="show the functions that take the time")
+    parser.add_argument("--precision", default=FULL, choices=[FULL, "bfloat16"])
     arguments = parser.parse_args()
-    job = Job(str(arguments.model.absolute()), check_model(arguments.model.absolute()), arguments.rows, 7, {})
+    folder = arguments.model.absolute()
+    job = Job(str(folder), check_model(folder), arguments.rows, 7, {}, precision=arguments.precision)
     next(iter(decoded(range(1), job)))  # loads the model
     if arguments.profile:
         profiler = cProfile.Profile()

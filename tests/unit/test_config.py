@@ -34,6 +34,7 @@ REFUSED = {
     "C16 large seed": ("run: {seed: 9223372036854775808}\n", ["run.seed", "less than 9223372036854775808"]),
     "N12 run name as a path": ("run:\n  name: ../../etc\n", ["line 2", "run.name", "a-z, 0-9 and '-'"]),
     "N12 run name with a newline": ('run: {name: "a\\n"}\n', ["run.name", "a-z, 0-9 and '-'"]),
+    "bfloat16 of texts": ("{model: {family: language}, generate: {precision: bfloat16}}\n", ["generate.precision", "tabular"]),
     "two sources": ("source: {path: a.csv, table: a.b}\n", ["either path or table"]),
 }
 

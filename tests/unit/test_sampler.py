@@ -108,8 +108,9 @@ def test_each_row_sees_what_is_known_of_it(sampler: TabularSampler) -> None:
     assert (informed[:, 3] != free[:, 3]).mean() > 0.02  # what is known matters
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("blocks", [0, 1, 2])
-def test_a_row_is_the_same_in_any_company(blocks: int, one_thread: None) -> None:
+def test_a_row_is_the_same_in_any_company(blocks: int, half: bool, one_thread: None) -> None:
     """Two hidden units cancel in all logits and leave a tenth of rounding error: sums in another order draw other rows."""
     sizes, settings, parents = (90, 20, 7), TabularSettings(16, 64, blocks), np.tile(np.arange(3), (3, 1))
     network = TabularNetwork(sizes, parents, settings, [np.zeros(s, np.float32) for s in sizes], 3)
@@ -119,10 +120,31 @@ def test_a_row_is_the_same_in_any_company(blocks: int, one_thread: None) -> None
         weights[name][:, 0], weights[name][:, 33] = 1_000.0, -1_000.0
     facts = model_facts(sizes, parents, settings, [0, 1, 2], ((0,), (1,), (2,)))
     sampler = TabularSampler.fold(weights, facts, {c: np.ones(s, bool) for c, s in enumerate(sizes)})
+    sampler = sampler.in_bfloat16() if half else sampler
     uniforms = np.random.default_rng(5).random((3, 2 * BLOCK_ROWS), dtype=np.float32)
     whole = sampler.draw_rows(uniforms)
     for some in (slice(BLOCK_ROWS, 2 * BLOCK_ROWS), slice(5, 705), *(slice(at, at + 1) for at in range(100))):
         assert (sampler.draw_rows(uniforms[:, some]) == whole[some]).all()
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_bfloat16_draws_by_nearly_the_same_chances(blocks: int) -> None:
+    """Of 8 bits of mantissa: a logit of size 1 moves by about 0.004, and so the chance of a value by less than a hundredth."""
+    sizes, settings, parents = (90, 20, 7), TabularSettings(16, 64, blocks), np.tile(np.arange(3), (3, 1))
+    network = TabularNetwork(sizes, parents, settings, [np.log(np.arange(1, s + 1)).astype(np.float32) for s in sizes], 3)
+    with torch.no_grad():
+        for head in network.heads:
+            head *= 5.0  # links that matter
+    weights = {name: p.detach() for name, p in network.named_parameters()}
+    facts = model_facts(sizes, parents, settings, [0, 1, 2], ((0,), (1,), (2,)))
+    whole = TabularSampler.fold(weights, facts, {c: np.ones(s, bool) for c, s in enumerate(sizes)})
+    uniforms = np.random.default_rng(5).random((3, 20_000), dtype=np.float32)
+    one, other = whole.draw_rows(uniforms), whole.in_bfloat16().draw_rows(uniforms)
+    assert (one == other).mean() > 0.98 and (blocks == 0 or (one != other).any())
+    told = [s.log_prob(one).astype(float) for s in (whole, whole.in_bfloat16())]
+    assert np.abs(told[0] - told[1]).mean() < 0.03
+    alone = TabularSampler.fold(weights | {"embed": torch.zeros(sum(sizes), 16)}, facts, {})  # what it is to look at nothing
+    assert np.abs(told[0] - alone.log_prob(one)).mean() > 0.3
 
 
 def test_decided_columns_keep_their_place_behind_what_decides_them(sampler: TabularSampler) -> None:

@@ -193,6 +193,9 @@ class GenerateConfig(Section):
     temperature: Share = Field(1.0, gt=0.0, le=10.0, description="Below 1: likelier values; above 1: bolder ones.")
     top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")
     guidance: Share = Field(0.5, ge=0.0, le=5.0, description="How much closer texts follow their row than was learned.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Of the tabular family's products; bfloat16: sooner where processors have it, other rows."
+    )
     partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
     replace_copies: bool | Literal["auto"] = Field(
         "auto", description="Redraw texts of 8 words or more that are a training row's; true: also rows that equal one."
@@ -252,6 +255,8 @@ class Config(Section):
     def _check_source(self) -> Config:
         if self.source.path is not None and self.source.table is not None:
             raise ValueError("source: give either path or table, not both")
+        if self.generate.precision != "float32" and self.model.family != "tabular":
+            raise ValueError(f"generate.precision: bfloat16 is for model.family tabular, got {self.model.family}; leave it out")
         check_budgeted(self)
         return self
 

@@ -26,7 +26,7 @@ from twinlake.generate.steering import Group, Steering, read_steering, words_of
 from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import Tokens
 from twinlake.models.encode import TokenCounter
-from twinlake.models.folded import ONEDNN
+from twinlake.models.folded import FULL, ONEDNN
 from twinlake.models.nested import shut
 from twinlake.models.relations import Free, restore, with_determined
 from twinlake.models.sampler import BLOCK_ROWS, PLAIN, Given, Known, Style
@@ -44,7 +44,7 @@ BLOCKS_AT_ONCE = 8
 class Job:
     """What tasks need to know: small, plain data. `redraw`: a folder of Parquet files with rows and their attempts above 0;
     `counted` is a row count: the rows with lower ids are counted apart (to compare with as many holdout rows). `filters`: what
-    every row must keep to."""
+    every row must keep to. `precision`: see models/store.py."""
 
     model: str
     digest: str
@@ -56,6 +56,7 @@ class Job:
     counted: int = 0
     redraw: str | None = None
     filters: Filters | None = None
+    precision: str = FULL
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -142,7 +143,7 @@ class Maker:
         import torch
 
         torch.set_num_threads(1)
-        model = load_model(job.model, job.digest)
+        model = load_model(job.model, job.digest, job.precision)
         return cls(job, model, model.told, read_steering(job.conditions, job.groups, job.seed, model.told))
 
     @cached_property

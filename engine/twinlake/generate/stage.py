@@ -83,7 +83,18 @@ def generate_run(spark: SparkSession, folder: RunFolder, config: Config, progres
     filters, notes = filters_of(spark, folder, model, digest, filtered, least_rows(folder, config), steered)
     for note in notes:
         progress.say(note)
-    job = Job(str(folder.model), digest, rows, seed, wanted.conditions, groups, style, state["holdout_rows"], filters=filters)
+    job = Job(
+        str(folder.model),
+        digest,
+        rows,
+        seed,
+        wanted.conditions,
+        groups,
+        style,
+        state["holdout_rows"],
+        filters=filters,
+        precision=wanted.precision,
+    )
     # with a budget no real row is looked at any more
     copies, texts = wanted.replace_copies is True, wanted.replace_copies is not False and config.privacy.epsilon is None
     rules = read_rules(wanted.rules, _compared(model.codec) if copies else (), _written(model, wanted) if texts else ())

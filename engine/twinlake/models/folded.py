@@ -8,13 +8,14 @@ only: knows nothing of orders, conditions or random numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 Block = tuple[Tensor, Tensor, Tensor]
 LANES = 16
+FULL = "float32"
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -22,7 +23,7 @@ ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 class Folded:
     """A token's network. `starts`: the first row in the table of each parent; the last row is zero, for a parent that is not
     known. Matrices are [out, in]. The head has `padded` rows; `tail` is the block that was multiplied by it, None without
-    blocks and where the head is wider than the hidden layer."""
+    blocks and where the head is wider than the hidden layer. Matrices may be bfloat16, of which products are taken then."""
 
     parents: list[int]
     starts: list[int]
@@ -53,6 +54,15 @@ class Folded:
             tail = (first, inner_bias, wide @ second)
         return cls(parents, starts, table, bias, layers, tail, wide, padded(head_bias, -torch.inf))
 
+    def in_bfloat16(self) -> Folded:
+        """The same with products in bfloat16; tables, by which the first layer is added up, and biases stay float32."""
+
+        def half(block: Block) -> Block:
+            return block[0].bfloat16(), block[1].bfloat16(), block[2].bfloat16()
+
+        tail = None if self.tail is None else half(self.tail)
+        return replace(self, blocks=[half(b) for b in self.blocks], tail=tail, head=self.head.bfloat16())
+
     def logits(self, ids: Tensor | None, offsets: Tensor | None) -> Tensor:
         """Of rows of the table to add up, int32 [rows, parents], None for one row without parents, and `offsets` [V] of the
         logits; float32 [rows, V padded], -inf behind V."""
@@ -60,13 +70,15 @@ class Folded:
             h = self.bias.relu()[None, :]
         else:
             h = torch.nn.functional.embedding_bag(ids, self.table, mode="sum").add_(self.bias).relu_()
+        h, whole = h.to(self.head.dtype), self.head.dtype == torch.float32
         for first, bias, second in self.blocks:
             h = linear(linear(h, first, bias, relu=True), second, plus=h)
-        logits = linear(h, self.head, self.head_bias if offsets is None else self.head_bias + padded(offsets, 0.0))
+        offset = self.head_bias if offsets is None else self.head_bias + padded(offsets, 0.0)
+        logits = linear(h, self.head, offset if whole else None)
         if self.tail is not None:
             first, bias, second = self.tail
             logits = linear(linear(h, first, bias, relu=True), second, plus=logits)
-        return logits
+        return logits if whole else logits.float().add_(offset)
 
 
 def padded(values: Tensor, fill: float) -> Tensor:

@@ -23,6 +23,7 @@ from twinlake.core.errors import ModelError, escaped
 from twinlake.models.codec import Codec
 from twinlake.models.column import BLOCK
 from twinlake.models.cores import LanguageSettings
+from twinlake.models.folded import FULL
 from twinlake.models.llm import LlmSampler
 from twinlake.models.marginal import TreeSampler
 from twinlake.models.relations import opening
@@ -127,8 +128,9 @@ class LoadedModel:
 
 
 @lru_cache(maxsize=2)
-def load_model(folder: str, digest: str) -> LoadedModel:
-    """The model in a folder, once for each process. `digest` is what `check_model` gave (the cache's key)."""
+def load_model(folder: str, digest: str, precision: str = FULL) -> LoadedModel:
+    """The model in a folder, once for each process. `digest` is what `check_model` gave (the cache's key); `precision`: FULL or
+    bfloat16, in which the tabular family multiplies."""
     root = Path(folder)
     codec = Codec.from_json((root / "codec.json").read_text(encoding="utf-8"))
     facts = json.loads((root / "model.json").read_text())
@@ -158,6 +160,8 @@ def load_model(folder: str, digest: str) -> LoadedModel:
         else:
             if codec.sizes:
                 sampler = tree_of(codec, weights, facts) if family == "marginal" else network_of(codec, weights, facts)
+                if isinstance(sampler, TabularSampler) and precision != FULL:
+                    sampler = sampler.in_bfloat16()
             writer = writer_of(script, texts, facts["texts"]) if script is not None else None
         return LoadedModel(codec, facts, sampler, script, writer)
     except (KeyError, RuntimeError, IndexError):
