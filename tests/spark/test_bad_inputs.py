@@ -703,3 +703,22 @@ def test_executors_without_the_package_are_named(spark: Any) -> None:
 
     with pytest.raises(UserError, match=r"has no module twinlake.models; .*PYSPARK_PYTHON"), spark_errors("run"):
         spark.range(1).mapInArrow(fails, "id long").collect()
+
+
+def test_a_bug_in_a_task_says_where_it_is_and_no_cell(spark: Any) -> None:
+    import numpy as np
+
+    from twinlake.core.seeds import permute
+    from twinlake.tables.source import spark_errors
+
+    def foreign(batches: Any) -> Any:
+        raise ValueError("cell-4711")
+
+    def ours(batches: Any) -> Any:
+        permute(np.array([4711]), 7, 0)
+        yield from batches
+
+    for body, told in ((foreign, r"failed with ValueError$"), (ours, r"failed with ValueError at twinlake/core/seeds.py:\d+$")):
+        with pytest.raises(RuntimeError, match=told) as caught, spark_errors("run"):
+            spark.range(1).mapInArrow(body, "id long").collect()
+        assert "4711" not in str(caught.value)

@@ -346,12 +346,16 @@ def spark_errors(what: str) -> Iterator[None]:
         named = CONDITION.findall(text)
         if not named:
             raise
+        if named[0] == "PYTHON_EXCEPTION":
+            raise _bug(what, text) from None
         condition = next((name for name in named if name.startswith("MALFORMED")), named[0])
         raise DataError(f"{what}: Spark refused it with {condition}{_hint(condition)}") from None
     except PySparkException as error:
         condition = error.getCondition() or type(error).__name__
         if own := _own_error(str(error)):
             raise own from None
+        if condition == "PYTHON_EXCEPTION":
+            raise _bug(what, str(error)) from None
         user = isinstance(error, (AnalysisException, ParseException))
         raise (TableError if user else DataError)(f"{what}: Spark refused it with {condition}{_hint(condition)}") from None
 
@@ -364,6 +368,14 @@ def _own_error(text: str) -> TwinlakeError | None:
         return UserError(f"the executors' Python has no module {missing[1]}; {where}")
     found = re.search(r"twinlake\.core\.errors\.(\w+): (.+)", text)
     return getattr(errors, found[1])(found[2]) if found and hasattr(errors, found[1]) else None
+
+
+def _bug(what: str, text: str) -> RuntimeError:
+    """What failed in a task and where in our code, from the traceback in `text`; not its message, which may hold a cell."""
+    kinds = re.findall(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)): ", text, re.MULTILINE)
+    frames = re.findall(r'File "[^"\n]*?(twinlake/[\w/]+\.py)", line (\d+)', text)
+    where = f" at {frames[-1][0]}:{frames[-1][1]}" if frames else ""
+    return RuntimeError(f"{what}: a task failed with {kinds[-1] if kinds else 'an unknown error'}{where}")
 
 
 def _hint(condition: str) -> str:
