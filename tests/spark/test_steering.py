@@ -20,11 +20,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.stats import chisquare
 
-from twinlake.core.errors import ConfigError, DataError
+from twinlake.core.errors import ConfigError, DataError, UserError
 from twinlake.generate.balance import count_groups
 from twinlake.generate.model import Model
 from twinlake.generate.rules import ROW, RULES, broken, check_rules, read_rules
 from twinlake.tables.parts import part_files
+from twinlake.tables.source import spark_errors
 
 A, B = ("x", "y"), ("p", "q", "r")
 JOINT = np.array([[0.30, 0.15, 0.05], [0.05, 0.15, 0.30]])
@@ -240,6 +241,27 @@ class TestRules:
         rare = {(r[ROW], rules[number].kind) for r in singly for number in r[RULES]}
         assert rare - found == {(3, "combination"), (4, "combination")} and (1, "unique") not in rare
 
+    def test_functions_of_a_file_are_asked_of_whole_rows(self, spark: SparkSession, tmp_path: Path) -> None:
+        file = tmp_path / "checks.py"
+        file.write_text(
+            "LIMIT = 5\n"
+            "def _sum(row):\n    return row['low'] + row['a.pair']['x']\n"
+            "def small(row):\n    return None if row['low'] is None else _sum(row) <= LIMIT\n"
+            "def fails(row):\n    raise KeyError(f'cell {row[\"low\"]}')\n"
+        )
+        data = [(0, 1, (4,)), (1, 2, (4,)), (2, None, (4,)), (3, 5, (0,))]
+        rows = spark.createDataFrame(data, f"{ROW} bigint, low int, `a.pair` struct<x: int>")
+        (rule,) = read_rules([{"function": f"{file}:small"}])
+        check_rules([rule], rows.drop(ROW))
+        assert {r[ROW] for r in broken(rows, [rule], None, 2).collect() if r[RULES]} == {1}
+        fails = read_rules([{"function": f"{file}:fails"}])
+        with pytest.raises(UserError, match=r"checks\.py:fails failed with KeyError on a row") as caught, spark_errors("run"):
+            broken(rows, fails, None, 2).collect()
+        assert "cell" not in str(caught.value)
+        file.write_text("def small(row):\n    return True\n")
+        (changed,) = read_rules([{"function": f"{file}:small"}])
+        assert changed.source != rule.source and changed.text == rule.text
+
     def test_longer_texts_of_few_people_are_found(self, spark: SparkSession) -> None:
         """Case and marks aside; what two or more people wrote is nobody's own, short texts are everyone's."""
         own, common = "I lost my card in Rome, please help me", "this call may be recorded for training purposes only"
@@ -259,6 +281,11 @@ class TestRules:
             ({"unique": ["lwo"]}, "low"),
             ({"unique": []}, "rule 1 must be"),
             ({"ordered": ["low"]}, "rule 1 must be"),
+            ({"function": ["low"]}, "rule 1 must be"),
+            ({"function": "plausible"}, "must be written as checks.py:plausible"),
+            ({"function": "none/checks.py:plausible"}, "there is no file"),
+            ({"function": "no_such_module:plausible"}, "can't be loaded: ModuleNotFoundError"),
+            ({"function": "math:plausible"}, "'math' has no function 'plausible'"),
         ],
     )
     def test_rules_that_cannot_be_asked_are_refused(self, spark: SparkSession, rule: Any, named: str) -> None:

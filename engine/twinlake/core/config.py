@@ -188,7 +188,8 @@ class GenerateConfig(Section):
     balance: BalanceConfig = Field(BalanceConfig(), description="Exact shares of groups of rows; a list of columns is enough.")
     augment: bool = Field(False, description="Also write <run.dir>/augmented: real rows and twin, told apart by `synthetic`.")
     rules: list[str | dict[str, Any]] = Field(
-        [], description="Conditions in Spark SQL, {unique: [...]}, {combination: [...]} or {one_hot: [...]}."
+        [],
+        description="Conditions in Spark SQL, {unique: [..]}, {combination: [..]}, {one_hot: [..]}, {function: file.py:name}.",
     )
     temperature: Share = Field(1.0, gt=0.0, le=10.0, description="Below 1: likelier values; above 1: bolder ones.")
     top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")

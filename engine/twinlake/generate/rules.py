@@ -1,8 +1,8 @@
 """Rules that every row of the twin keeps. What breaks one is found by Spark, on whole tables; drawing again is not done here.
 
-A rule is a condition in Spark SQL (kept where it is true or null, as a CHECK constraint of SQL is), columns whose values
-are unique together, a combination of columns that must occur in the train rows, columns of which exactly one is set, that a
-row is no copy of a train row, or that a longer text is none of a train row.
+A rule is a condition in Spark SQL (kept where it is true or null, as a CHECK constraint of SQL is), a function of the user's,
+columns whose values are unique together, a combination of columns that must occur in the train rows, columns of which exactly
+one is set, that a row is no copy of a train row, or that a longer text is none of a train row.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twinlake.core.errors import ConfigError, escaped, in_quotes, nearest
+from twinlake.generate.functions import function_of, kept
 from twinlake.models.nested import has_column
 from twinlake.tables.names import quoted
 
@@ -26,17 +27,20 @@ LONG_TEXT = 8  # words: shorter ones are said by many without knowing of each ot
 
 @dataclass(frozen=True)
 class Rule:
-    """`kind`: sql, copy, text or one of KINDS. `text`: how it is called in messages; of kind sql the condition itself."""
+    """`kind`: sql, function, copy, text or one of KINDS. `text`: how it is called in messages; of kind sql the condition, of a
+    function its reference. `source`: a hash of the function's source."""
 
     kind: str
     text: str
     columns: tuple[str, ...] = ()
+    source: str = ""
 
 
 def read_rules(
     wanted: Sequence[str | Mapping[str, Any]], no_copies: Sequence[str] = (), own_texts: Sequence[str] = ()
 ) -> tuple[Rule, ...]:
-    """The rules of generate.rules: texts of Spark SQL, or {unique: [columns]}, {combination: ...}, {one_hot: ...}.
+    """The rules of generate.rules: texts of Spark SQL, {unique: [columns]}, {combination: ...}, {one_hot: ...}, or {function:
+    reference} (see generate/functions.py).
 
     `no_copies`: the columns in which a row must differ from every train row; `own_texts`: those whose texts of LONG_TEXT words
     or more must be none of a train row. Errors: ConfigError.
@@ -47,11 +51,14 @@ def read_rules(
             rules.append(Rule("sql", one))
             continue
         kind, columns = next(iter(one.items())) if len(one) == 1 else ("", None)
+        if kind == "function" and isinstance(columns, str):
+            rules.append(Rule("function", columns, source=function_of(columns)[1]))
+            continue
         listed = [columns] if isinstance(columns, str) else columns
         if kind not in KINDS or not isinstance(listed, list) or not listed or not all(isinstance(c, str) for c in listed):
             raise ConfigError(
-                f"generate.rules: rule {number} must be a condition in Spark SQL, or one of "
-                f"{', '.join(KINDS)} with a list of columns, such as {{unique: [id]}}"
+                f"generate.rules: rule {number} must be a condition in Spark SQL, one of {', '.join(KINDS)} with a list of "
+                "columns, such as {unique: [id]}, or {function: checks.py:name}"
             )
         rules.append(Rule(kind, f"{kind} ({', '.join(listed)})", tuple(listed)))
     copies = [Rule("copy", COPY, tuple(no_copies))] if no_copies else []
@@ -88,11 +95,15 @@ def broken(rows: DataFrame, rules: Sequence[Rule], train: DataFrame | None, peop
     from pyspark.sql import functions as F
 
     keys = [name for name in (ROW, ATTEMPT) if name in rows.columns]
+    own = [name for name in rows.columns if name not in keys]
     hits = []
     for number, rule in enumerate(rules):
         mark = f"__twinlake_{number}"
         if rule.kind in ("sql", "one_hot"):
             hit = _broken_cell(rule)
+        elif rule.kind == "function":
+            rows = rows.withColumn(mark, kept(rule.text, own))
+            hit = ~F.coalesce(F.col(mark), F.lit(True))
         elif rule.kind == "unique" and sets:
             rows = rows.withColumn(mark, _repeated(rule.columns))
             hit = F.col(mark)
