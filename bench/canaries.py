@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from twinlake import pipeline
 from twinlake.core.config import load_config
 from twinlake.core.seeds import generator
-from twinlake.evaluate.attacks.exposure import CHANCE, exposures, mean_exposure
 from twinlake.models.store import check_model, load_model
+from twinlake.train.exposure import CHANCE, exposures, mean_exposure
 
 SECRET = [f"p{i}" for i in range(4)]
 OTHERS = 500

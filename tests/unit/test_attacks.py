@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twinlake.evaluate.attacks.exposure import CHANCE, exposures, mean_exposure
 from twinlake.evaluate.attacks.predicates import Predicate, drawn
 from twinlake.evaluate.attacks.search import FIRST_SECRET, Halves, search_task
 from twinlake.evaluate.attacks.targets import Targets
 from twinlake.evaluate.metrics.attacks import scored
 from twinlake.evaluate.neighbours import Cells, squared_distances
 from twinlake.evaluate.risk import deviate
+from twinlake.train.exposure import CHANCE, exposures, mean_exposure
 
 NUMBERS, CODES = 2, 2
 HALVES = Halves((True, False, False, True), (0, 3), 3)

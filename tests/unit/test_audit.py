@@ -18,6 +18,7 @@ from twinlake.train import dp
 from twinlake.train.accounting import Release
 from twinlake.train.audit import Audit, audit, chance, guessed, lower_bound
 from twinlake.train.dp import PrivateSteps, private_steps
+from twinlake.train.exposure import CHANCE
 from twinlake.train.ledger import Budget, Ledger
 from twinlake.train.tabular import TabularPlan
 
@@ -81,6 +82,7 @@ def test_an_honest_claim_stands(tmp_path: Path) -> None:
     assert found.holds, found.to_text()
     assert found.claimed == pytest.approx(1.0, abs=0.01) and found.counted == pytest.approx(found.claimed)
     assert "nothing speaks against" in found.to_text()
+    assert found.exposure == pytest.approx(CHANCE, abs=0.8)  # of about 150 canaries: more than four standard errors
 
 
 def test_training_without_clipping_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +95,7 @@ def test_training_without_noise_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(dp, "noisy_sum", lambda total, *_: total)
     found = audited(tmp_path)
     assert found.lower > found.claimed and not found.holds, found.to_text()
+    assert found.exposure > CHANCE + 1.5
 
 
 def test_counting_half_of_the_steps_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

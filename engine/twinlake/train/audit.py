@@ -23,6 +23,7 @@ from torch import Tensor
 from twinlake.train.accounting import spent
 from twinlake.train.data import Schedule, Shards, Tokens
 from twinlake.train.dp import PrivateGradients, PrivateSteps
+from twinlake.train.exposure import CHANCE, exposures
 from twinlake.train.ledger import Ledger
 from twinlake.train.loop import Place, TrainingState, take_steps
 from twinlake.train.tabular import TabularPlan
@@ -35,7 +36,8 @@ MOST = 64.0
 @dataclass(frozen=True)
 class Audit:
     """What an attack found. `claimed`: epsilon of the steps as the ledger counted them; `counted`: from the steps that were
-    taken; `lower`: what the attack shows, with 95% confidence."""
+    taken; `lower`: what the attack shows, with 95% confidence; `exposure`: in bits, of the canaries that were trained on among
+    those that were not (train/exposure.py)."""
 
     claimed: float
     counted: float
@@ -44,6 +46,7 @@ class Audit:
     canaries: int
     guesses: int
     correct: int
+    exposure: float
 
     @property
     def holds(self) -> bool:
@@ -59,6 +62,7 @@ class Audit:
                 f"counted   epsilon {self.counted:.3g} from the steps that were taken",
                 f"attack    epsilon at least {self.lower:.3g} with {CONFIDENCE:.0%} confidence: "
                 f"{self.correct} of {self.guesses} guesses about {self.canaries} canaries were right",
+                f"exposure  {self.exposure:.2f} bits of the canaries that were trained on; chance gives {CHANCE:.2f}",
                 f"verdict   {verdict}",
             ]
         )
@@ -87,7 +91,9 @@ def audit(plan: TabularPlan, steps: PrivateSteps, rows: Tokens, canaries: Tokens
     claimed, delta = ledger.spent(), ledger.budget.delta
     counted = spent([replace(steps.release, steps=state.step)], delta)
     lower = lower_bound(len(canaries), guesses, correct, delta)
-    return Audit(claimed, counted, delta, lower, len(canaries), guesses, correct)
+    others = np.broadcast_to(scores[~kept], (int(kept.sum()), int((~kept).sum())))
+    exposure = float(exposures(scores[kept], others).mean())
+    return Audit(claimed, counted, delta, lower, len(canaries), guesses, correct, exposure)
 
 
 def guessed(scores: npt.NDArray[np.float64], kept: npt.NDArray[np.bool_]) -> tuple[int, int]:
