@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from twinlake.tables.nanoseconds import AS_LONG
 from twinlake.tables.quiet import quiet_jvm
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def open_session(app_name: str = "twinlake", verbose: bool = False) -> SparkSess
             .config("spark.ui.showConsoleProgress", "false")
         )
     with quiet_jvm(None if verbose else Path(os.devnull)):
-        spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+        spark = builder.config("spark.sql.session.timeZone", "UTC").config(AS_LONG, "true").getOrCreate()
     _started.append(spark)
     return spark
 

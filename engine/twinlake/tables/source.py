@@ -20,6 +20,7 @@ from twinlake.core import errors
 from twinlake.core.config import Config, HoldoutConfig, SourceConfig
 from twinlake.core.errors import ConfigError, DataError, TableError, TwinlakeError, UserError, escaped, in_quotes, nearest
 from twinlake.tables.names import check_names, parse_table_name, quoted
+from twinlake.tables.nanoseconds import check_session, in_microseconds, nanoseconds
 from twinlake.tables.parts import as_named
 
 if TYPE_CHECKING:
@@ -216,14 +217,17 @@ def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFram
         options |= {"header": "true", "inferSchema": "true", "sep": separator, "escape": '"'}  # quotes are doubled (RFC 4180)
         if local is not None and given.get("header", "true").lower() == "true":
             _check_header(spark, _csv_header(local, separator, given))
+    fine: dict[str, bool] = {}
     if format_ == "parquet" and local is not None:
         _check_header(spark, _parquet_header(local))
+        fine = nanoseconds(next(iter(_data_files(local)), local))
+        check_session(spark, fine)
     ours = {name: value for name, value in options.items() if name.lower() not in given}
     reader = spark.read.format(format_).options(**config.options, **ours)
     with spark_errors(f"source {escaped(path)}"):
         df = reader.load(as_named(local.resolve()) if local is not None else path)
         _ = df.schema
-    return df
+    return in_microseconds(df, fine) if fine else df
 
 
 def _open_table(spark: SparkSession, table: str) -> DataFrame:
@@ -384,6 +388,7 @@ def _hint(condition: str) -> str:
         "UNABLE_TO_INFER_SCHEMA": "; the folder holds no readable file of this format",
         "MALFORMED": "; a record does not fit the schema (wrong number of fields, or a wrong type); "
         "CSV with line breaks inside quotes needs source.options.multiLine: true",
+        "PARQUET_TYPE_ILLEGAL": "; a column holds a type that Spark has not, such as times in nanoseconds: write microseconds",
         "FAILED_READ_FILE": "; a file is damaged, or not of this format",
         "PARSE_SYNTAX_ERROR": "; check the SQL of source.where",
         "UNRESOLVED_COLUMN": "; check the column names in source.where",
