@@ -21,6 +21,7 @@ from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Result
 from twinlake.evaluate.plots import Plotter
 from twinlake.evaluate.report_brief import brief
+from twinlake.evaluate.report_groups import segments
 from twinlake.evaluate.verdicts import verdict
 from twinlake.profile.counts import TokenCounts
 
@@ -95,6 +96,7 @@ def render_report(
         heats=heats(evaluation, plots),
         densities=densities(evaluation, plots),
         worst=worst(evaluation),
+        segments=segments(evaluation),
         giveaways=giveaways(evaluation),
         checks=checks(evaluation),
         downstream=report_use.downstream(evaluation, plots),
@@ -245,7 +247,7 @@ def densities(evaluation: Evaluation, plots: Plotter) -> dict[str, Any] | None:
 
 
 def worst(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Tables of the columns, pairs and groups of rows that differ most."""
+    """Tables of the columns and pairs that differ most."""
     out = []
     for name, title in (("univariate_tv", "Columns"), ("bivariate_tv", "Pairs")):
         result = evaluation.results.get(name)
@@ -268,33 +270,7 @@ def worst(evaluation: Evaluation) -> list[dict[str, Any]]:
             for w in result.detail["worst"]
         ]
         out.append({"title": "Pairs: association", "head": ["Pairs", "Real", "Twin"], "rows": rows})
-    return out + segments(evaluation)
-
-
-def segments(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """A table of the groups of rows that the twin gets worst, and one of those that it lacks."""
-    result = evaluation.results.get("segment_tv")
-    detail = result.detail if result is not None else {}
-    rows = [
-        [
-            _group(w),
-            number("", w["tv"] if w["at_reference_n"] is None else w["at_reference_n"]),
-            number("", w["reference"]),
-            f"{w['n']:,}",
-            escaped(w["most"]),
-        ]
-        for w in detail.get("worst", [])
-    ]
-    head = ["Rows where", "Twin", "Holdout", "Real rows", "Farthest column"]
-    title = "Groups of rows: total variation of the other columns at equal numbers of rows"
-    out = [{"title": title, "head": head, "rows": rows}] if rows else []
-    lacking = [[_group(one), f"{one['n']:,}"] for one in detail.get("lacking", [])]
-    title = "Groups of rows of which the twin has less than half as many"
-    return out + ([{"title": title, "head": ["Rows where", "Real rows"], "rows": lacking}] if lacking else [])
-
-
-def _group(told: Mapping[str, Any]) -> str:
-    return f"{escaped(told['column'])} = {escaped(told['group'])}"
+    return out
 
 
 CHECKS = {
