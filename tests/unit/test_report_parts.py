@@ -41,8 +41,8 @@ def test_groups_of_rows_are_named_and_those_that_the_twin_lacks() -> None:
     }
     lacking = {"column": "city", "group": "Oslo", "n": 60, "reason": "few"}
     shown = page(segment_tv={"worst": [worst, {**worst, "reference": None, "at_reference_n": None}], "lacking": [lacking]})
-    assert "<td>&lt;b&gt;pay`x&lt;/b&gt; = &lt;i&gt;x&lt;/i&gt;</td>" in shown
-    assert all(f">{cell}</td>" in shown for cell in ("0.250", "0.125", "1,200", "age", "0.100", "–"))
+    assert "<td>&lt;b&gt;pay`x&lt;/b&gt; = &lt;i&gt;x&lt;/i&gt;; farthest in age</td>" in shown
+    assert all(f">{cell}</td>" in shown for cell in ("0.250", "0.125", "1,200", "0.100", "–"))
     assert "less than half as many" in shown and "<td>city = Oslo</td>" in shown
     assert "Groups of rows:" not in page(segment_tv={}) and "less than half" not in page(segment_tv={"worst": [worst]})
 

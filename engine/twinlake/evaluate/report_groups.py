@@ -15,20 +15,19 @@ def segments(evaluation: Evaluation) -> list[dict[str, Any]]:
     detail = result.detail if result is not None else {}
     rows = [
         [
-            _group(w),
+            f"{_group(w)}; farthest in {escaped(w['most'])}",
             f"{w['tv'] if w['at_reference_n'] is None else w['at_reference_n']:.3f}",
             "–" if w["reference"] is None else f"{w['reference']:.3f}",
             f"{w['n']:,}",
-            escaped(w["most"]),
         ]
         for w in detail.get("worst", [])
     ]
-    head = ["Rows where", "Twin", "Holdout", "Real rows", "Farthest column"]
+    head = ["Rows where", "Twin", "Holdout", "Rows"]
     title = "Groups of rows: total variation of the other columns at equal numbers of rows"
     out = [{"title": title, "head": head, "rows": rows}] if rows else []
     lacking = [[_group(one), f"{one['n']:,}"] for one in detail.get("lacking", [])]
     title = "Groups of rows of which the twin has less than half as many"
-    return out + ([{"title": title, "head": ["Rows where", "Real rows"], "rows": lacking}] if lacking else [])
+    return out + ([{"title": title, "head": ["Rows where", "Rows"], "rows": lacking}] if lacking else [])
 
 
 def _group(told: Mapping[str, Any]) -> str:
