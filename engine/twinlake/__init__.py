@@ -1,8 +1,8 @@
 """twinlake makes a synthetic twin of a warehouse table, where the table lives.
 
 The verbs, in the order of the line: `run` does all of it from one config, `sweep` does it with other settings for the best
-score; `profile`, `classify`, `plan`, `transform`, `fit`, `Model.generate` and `evaluate` are its steps on DataFrames. Importing
-this package loads neither Spark, Ray nor torch.
+score; `profile`, `classify`, `plan`, `transform`, `fit`, `Model.generate` and `evaluate` are its steps on DataFrames; `drift`
+holds two of them side by side. Importing this package loads neither Spark, Ray nor torch.
 """
 
 from __future__ import annotations
@@ -13,9 +13,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinlake.api import Model, classify, evaluate, fit, plan, profile, register, restore, run, sweep, transform
+    from twinlake.api import Model, classify, drift, evaluate, fit, plan, profile, register, restore, run, sweep, transform
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "sweep", "transform"]
+__all__ = [
+    "Model",
+    "classify",
+    "drift",
+    "evaluate",
+    "fit",
+    "plan",
+    "profile",
+    "register",
+    "restore",
+    "run",
+    "sweep",
+    "transform",
+]
 
 
 class _Package(ModuleType):

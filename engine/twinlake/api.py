@@ -27,10 +27,24 @@ from twinlake.transform.policy import Policy, load_policy
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from twinlake.evaluate.drift import Drift
     from twinlake.evaluate.results import RunResult
     from twinlake.sweep.sweep import SweepResult
 
-__all__ = ["Model", "classify", "evaluate", "fit", "plan", "profile", "register", "restore", "run", "sweep", "transform"]
+__all__ = [
+    "Model",
+    "classify",
+    "drift",
+    "evaluate",
+    "fit",
+    "plan",
+    "profile",
+    "register",
+    "restore",
+    "run",
+    "sweep",
+    "transform",
+]
 
 
 def run(
@@ -181,6 +195,13 @@ def evaluate(
 
     names, hidden = ([x] if isinstance(x, str) else x for x in (protected, secrets))
     return evaluate_frames(_checked(real), synthetic, holdout, target, seed, protected=names, positive=positive, secrets=hidden)
+
+
+def drift(first: DataFrame, second: DataFrame, seed: int = 7) -> Drift:
+    """How far `second` has moved from `first`: column by column and pair by pair, beside what chance does."""
+    from twinlake.evaluate.drift_tables import drift_of_frames
+
+    return drift_of_frames(_checked(first), _checked(second), seed)
 
 
 def _checked(df: DataFrame) -> DataFrame:

@@ -33,6 +33,7 @@ Examples:
   twinlake profile people.csv                        one stage alone: statistics of each column
   twinlake plan people.csv --config team.yaml        what would happen to each column, to review and edit
   twinlake sweep team.yaml                           other settings, tried for the best score
+  twinlake drift runs/monday runs/tuesday            what has moved between two runs or two tables?
   twinlake verify runs/customers-twin                is every artifact what the run wrote?
 
 \b
@@ -211,6 +212,46 @@ def impute(
 
         rows, names = complete_run(run_dir, settled.source, out, seed, not keep_nulls)
     print(f"{out}: {rows:,} rows, completed: {', '.join(names) or 'nothing was missing'}")
+
+
+@app.command(
+    help="How far SECOND has moved from FIRST, two run folders or two tables: column by column and pair by pair, beside what "
+    "chance does; exit code 3 if --fail-over is passed."
+    + _EXAMPLE.format("drift", "--fail-over worst_column=0.1").replace("customers.parquet", "runs/monday runs/tuesday"),
+    short_help="How far a table has moved from another: two runs or two days.",
+)
+def drift(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="A run folder, a path, or a catalog table.")],
+    second: Annotated[str, typer.Argument(metavar="SECOND", help="What is compared with it, of the same sort.")],
+    where_first: Annotated[str | None, typer.Option("--where-first", metavar="SQL", help="Rows of the first table.")] = None,
+    where_second: Annotated[str | None, typer.Option("--where-second", metavar="SQL", help="Rows of the second one.")] = None,
+    twins: Annotated[
+        bool, typer.Option("--twins", help="Compare the twins of the runs, not what they were made from.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for drift.json and drift.md; made if missing.")] = None,
+    fail_over: Annotated[
+        list[str] | None,
+        typer.Option("--fail-over", metavar="NUMBER=LIMIT", help="worst_column, worst_pair, mean_column or mean_pair."),
+    ] = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Prints what moved."""
+    from twinlake.evaluate.drift import limits_of
+
+    limits = limits_of(fail_over or [])
+    with _engines(verbose):
+        from twinlake.core.config import load_config
+        from twinlake.evaluate.drift_tables import Side, drift_of
+
+        def side(name: str, where: str | None) -> Side:
+            return Side(name, load_config(base={"source": {**_source(name), "where": where}}).source)
+
+        found = drift_of(side(first, where_first), side(second, where_second), twins)
+    if out is not None:
+        found.save(out)
+    print(found.to_text())
+    if missed := found.failed(limits):
+        raise DataError("--fail-over: " + "; ".join(missed))
 
 
 @app.command(

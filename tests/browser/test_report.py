@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,16 @@ def test_a_wide_table_is_folded(tmp_path: Path) -> None:
     text = page(tmp_path, columns).read_text(encoding="utf-8")
     assert "Columns 61 to 120" in text
     assert "Columns 121 to 130" in text
+    assert "Find a column: all 130 by name" in text and "that differ most, the farthest first" not in text
+
+
+def test_of_a_very_wide_table_the_worst_columns_are_drawn_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[write_report.__module__], "DRAWN_COLUMNS", 70)
+    text = page(tmp_path, tuple(f"column_{i}" for i in range(80))).read_text(encoding="utf-8")
+    assert "Drawn are the 70 of 80 columns that differ most, the farthest first." in text
+    assert "Find a column: 70 by name" in text
 
 
 def test_an_empty_evaluation_still_makes_a_page(tmp_path: Path) -> None:

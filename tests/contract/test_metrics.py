@@ -93,6 +93,7 @@ def answers(spark: Any) -> dict[str, Any]:
 BEST = {
     "univariate_tv": 0.0,
     "bivariate_tv": 0.0,
+    "segment_tv": 0.0,
     "field_distribution": 10.0,
     "field_correlation": 10.0,
     "deep_structure": 10.0,
@@ -168,8 +169,8 @@ def test_json_is_strict_and_complete(answers: dict[str, Any]) -> None:
 def test_what_cannot_be_computed_says_so(spark: Any) -> None:
     flat: Rows = [(7, None, "Rome", "yes")] * 60
     got = evaluate_tables(evidence(spark, flat, flat, flat))
-    none = ("univariate_tv", "bivariate_tv", "association", "pearson", "field_correlation", "deep_structure", "auc_gap")
-    for name in none:
+    none = ("univariate_tv", "bivariate_tv", "segment_tv", "association", "pearson", "field_correlation", "deep_structure")
+    for name in (*none, "auc_gap"):
         assert got.results[name].value is None, name
         assert got.results[name].reason
     json.loads(got.to_json())

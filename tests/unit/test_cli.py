@@ -70,7 +70,7 @@ def _raise(error: BaseException) -> Callable[[], None]:
     return act
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "sweep", "verify", "schema"])
+@pytest.mark.parametrize("verb", [*VERBS, "sweep", "drift", "verify", "schema"])
 def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute([verb, "--help"]) == 0
     text = capsys.readouterr().out
@@ -84,7 +84,7 @@ def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]
 def test_help_has_examples_exit_codes_and_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["--help"]) == 0
     text = capsys.readouterr().out
-    for part in ("Examples:", "Exit codes:", "twinlake run customers.parquet", *VERBS, "sweep", "verify", "schema"):
+    for part in ("Examples:", "Exit codes:", "twinlake run customers.parquet", *VERBS, "sweep", "drift", "verify", "schema"):
         assert part in text
 
 
@@ -184,6 +184,8 @@ def test_failures_have_exit_codes(
         (["run", "a.csv", "--set", "train.epochz=3"], 2, "did you mean 'epochs'"),
         (["run", "a.csv", "--name", "../x"], 2, "run.name"),
         (["sweep"], 2, "CONFIG"),
+        (["drift", "a.csv"], 2, "SECOND"),
+        (["drift", "a.csv", "b.csv", "--fail-over", "worst=0.1"], 2, "known: worst_column"),
         (["sweep", "absent.yaml"], 2, "error: no config file at absent.yaml"),
         (["sweep", "conf/quickstart.yaml", "--trials", "0"], 2, "sweep.trials"),
         (["sweep", "conf/quickstart.yaml", "sweep.parameters.train.epochz=[1]"], 2, "sweep.parameters"),

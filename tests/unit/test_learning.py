@@ -223,6 +223,11 @@ def test_features_by_hand() -> None:
     scaled = encode("scaled", held, fit, other)
     np.testing.assert_allclose(scaled[1], [[0.0, 0.0, 0.0], [2.0, 0.0, 1.0]], atol=1e-12)
     assert scaled[2] == [False, False, False]
+    # A matrix is sparse where less than half of its cells are not 0.
+    assert isinstance(encode("sparse", held, fit, other)[0], np.ndarray)
+    many = Rows(held.side, held.numbers[:, :0], np.tile(np.arange(1, 7)[:, None], (1, 2)), ((None, *"abcdef"),) * 2)
+    sparse, dense = (encode(how, many, np.arange(6), np.arange(6))[0] for how in ("sparse", "scaled"))
+    assert (sparse.toarray() == dense).all() and sparse.nnz == 12
 
 
 @pytest.mark.parametrize(

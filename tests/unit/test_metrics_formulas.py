@@ -11,7 +11,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import skew
 
 from twinlake.core.errors import DataError
-from twinlake.evaluate.evidence import wilson
+from twinlake.evaluate.evaluate import quality_of
+from twinlake.evaluate.evidence import Result, wilson
 from twinlake.evaluate.histograms import doane_bins, jensen_shannon, moments
 from twinlake.evaluate.metrics.correlation import correlation_ratio, cramers_v, pearson, theils_u
 from twinlake.evaluate.metrics.fidelity import total_variation
@@ -106,6 +107,7 @@ def test_quality_score_leaves_out_what_is_missing() -> None:
         10 * (0.86 * 8 + 6) / 1.86
     )
     assert quality_score({"deep_structure": None}) is None
+    assert quality_score({}, 3, 2) is None
     assert [grade(x) for x in (None, 0.0, 20.0, 59.9, 60.0, 80.0)] == [
         "not computed",
         "Poor",
@@ -114,6 +116,29 @@ def test_quality_score_leaves_out_what_is_missing() -> None:
         "Very Good",
         "Excellent",
     ]
+
+
+def test_texts_count_as_often_as_there_are_such_columns() -> None:
+    parts = {"deep_structure": 5.0, "field_distribution": 5.0, "field_correlation": 5.0}
+    written = {**parts, "text_semantics": 10.0, "text_structure": 2.0}
+    # texts: 0.7 * 10 + 0.3 * 2 = 7.6
+    assert quality_score(written, 3, 1) == pytest.approx(10 * (3 * 5.0 + 7.6) / 4)
+    assert quality_score({**parts, "text_structure": 2.0}, 3, 1) == pytest.approx(10 * (3 * 5.0 + 2.0) / 4)
+    assert quality_score({"text_semantics": 10.0, "text_structure": 2.0}, 0, 2) == pytest.approx(76)
+    # Without a column of text, or without a number for it, the score is that of the table.
+    assert quality_score(written, 3, 0) == quality_score({**parts, "text_semantics": None}, 3, 2) == pytest.approx(50)
+
+
+def test_the_ceiling_is_of_the_parts_that_the_holdout_has() -> None:
+    results = {n: Result(8.0, None, 9.0) for n in ("deep_structure", "field_distribution", "field_correlation")}
+    results |= {"text_semantics": Result(2.0), "text_structure": Result(4.0, None, 10.0, None, {"at_reference_n": 6.0})}
+    found = quality_of(results, 1, 1)
+    assert found.value == pytest.approx(10 * (8 + 0.7 * 2 + 0.3 * 4) / 2)
+    assert found.reference == pytest.approx(10 * (9 + 10) / 2) and found.comparable() == pytest.approx(10 * (8 + 6) / 2)
+    assert quality_of(results, 1, 0).value == pytest.approx(80)
+    lone = quality_of({n: Result(r.value) for n, r in results.items()}, 1, 1)
+    assert lone.reference is None and lone.comparable() == lone.value == found.value
+    assert quality_of({}, 2, 0).reason == "none of its parts could be computed"
 
 
 def test_distance_by_hand() -> None:

@@ -29,6 +29,24 @@ def test_what_gives_the_twin_away_is_a_table() -> None:
     assert "What gives the twin away" not in page(auc_gap={})
 
 
+def test_groups_of_rows_are_named_and_those_that_the_twin_lacks() -> None:
+    worst = {
+        "column": HOSTILE,
+        "group": "<i>x</i>",
+        "tv": 0.1,
+        "at_reference_n": 0.25,
+        "reference": 0.125,
+        "n": 1_200,
+        "most": "age",
+    }
+    lacking = {"column": "city", "group": "Oslo", "n": 60, "reason": "few"}
+    shown = page(segment_tv={"worst": [worst, {**worst, "reference": None, "at_reference_n": None}], "lacking": [lacking]})
+    assert "<td>&lt;b&gt;pay`x&lt;/b&gt; = &lt;i&gt;x&lt;/i&gt;; farthest in age</td>" in shown
+    assert all(f">{cell}</td>" in shown for cell in ("0.250", "0.125", "1,200", "0.100", "–"))
+    assert "less than half as many" in shown and "<td>city = Oslo</td>" in shown
+    assert "Groups of rows:" not in page(segment_tv={}) and "less than half" not in page(segment_tv={"worst": [worst]})
+
+
 def test_checks_are_a_short_list_and_failing_ones_are_named() -> None:
     sound = [{"check": "range", "of": f"c{i}", "passed": True, "rows": 0} for i in range(300)]
     failing = [{"check": "range", "of": HOSTILE, "passed": False, "rows": 1_200}]

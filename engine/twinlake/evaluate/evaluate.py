@@ -18,7 +18,7 @@ from twinlake.core.errors import ConfigError, DataError, nearest
 from twinlake.core.progress import Progress, Silent
 from twinlake.evaluate.evidence import Evidence, Metric, Result
 from twinlake.evaluate.metrics import METRICS
-from twinlake.evaluate.metrics.score import WEIGHTS, grade, quality_score
+from twinlake.evaluate.metrics.score import OF_TEXTS, TABULAR, grade, quality_score
 
 Number = int | float
 
@@ -36,13 +36,8 @@ def evaluate_tables(
         results[name] = metric.compute(evidence)
         # Metrics share passes: the first one of a pass carries its time.
         seconds[metric.group] = round(seconds.get(metric.group, 0.0) + time.monotonic() - start, 3)
-    parts = {n: results[n].value if n in results else None for n in WEIGHTS}
-    score = quality_score(parts)
-    ceiling = quality_score({n: results[n].reference if n in results else None for n in WEIGHTS})
-    at = {n: results[n].comparable() if n in results else None for n in WEIGHTS}
-    detail = {"parts": parts, "at_reference_n": quality_score(at), "weights": WEIGHTS}
-    reason = None if score is not None else "none of its three parts could be computed"
-    results = {"quality_score": Result(score, None, ceiling, reason, detail), **results}
+    quality = quality_of(results, len(evidence.numeric()) + len(evidence.categorical()), len(evidence.texts))
+    score, results = quality.value, {"quality_score": quality, **results}
     facts = {
         "columns": list(evidence.columns),
         "kinds": {c: evidence.kinds.get(c, "") for c in evidence.columns},
@@ -54,6 +49,22 @@ def evaluate_tables(
         "metrics": {n: {"title": m.title, "group": m.group, "better": m.better} for n, m in chosen.items()},
     }
     return Evaluation(score, grade(score), results, facts)
+
+
+def quality_of(results: Mapping[str, Result], tabular: int, texts: int) -> Result:
+    """The quality score of so many tabular columns and columns of free text, beside that of the holdout: of the same parts."""
+    weights = {**TABULAR, **OF_TEXTS} if texts else TABULAR
+    known = {n: results[n] for n in weights if n in results}
+    held = {n: r for n, r in known.items() if r.value is not None and r.reference is not None}
+
+    def scored(parts: Mapping[str, float | None]) -> float | None:
+        return quality_score(parts, tabular, texts)
+
+    score = scored(parts := {n: r.value for n, r in known.items()})
+    at = scored({n: r.comparable() for n, r in (held or known).items()})
+    ceiling = scored({n: r.reference for n, r in held.items()})
+    detail = {"parts": parts, "at_reference_n": at, "weights": weights, "columns": {"tabular": tabular, "texts": texts}}
+    return Result(score, None, ceiling, None if score is not None else "none of its parts could be computed", detail)
 
 
 def _rows(evidence: Evidence) -> dict[str, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import mistyped
 from twinlake.evaluate.stage import check_columns, kind_of, promised_of
+from twinlake.models.codec import Codec
 from twinlake.models.encode import encode_folder, fit_codec
 from twinlake.models.nested import flat_frame
 from twinlake.models.transcribe import free_texts
@@ -51,29 +52,9 @@ def evaluate_frames(
     tables = {"real": real, "synthetic": twin}
     if holdout is not None:
         tables["holdout"] = _like(holdout, real, "holdout")
-    rows = real.count()
-    profile = profile_table(real, None, people, rows)
-    how = {"key": "key", "text": "text", "opaque": "null"}
-    columns = tuple(
-        Column(c.name, c.type, c.nullable, {"synthesis": "model" if has_leaves(c.type) else how.get(c.kind, "model")})
-        for c in profile.columns
-    )
     work = Path(tempfile.mkdtemp(prefix="twinlake-"))
     try:
-        counts: dict[str, TokenCounts] = {}
-        for name, df in tables.items():
-            for side in ("rows", "unused"):
-                shutil.rmtree(work / side, ignore_errors=True)
-                (work / side).mkdir()
-            parts = part_count(df.count(), len(df.columns))
-            stage_rows(df, Split(derive(seed, "evaluate")), parts, work / "rows", work / "unused")
-            publish(work / "rows", work / name, parts, {})
-            if name == "real":
-                codec = fit_codec(real.sparkSession, work / "real", columns, people, seed)
-                write_text(work / "codec.json", codec.to_json())
-            counts[name] = encode_folder(
-                real.sparkSession, work / name, work / "codec.json", work / f"{name}-tokens", shards=False
-            )
+        codec, counts = counted_tables(tables, work, people, seed)
         modelled = tuple(c.name for c in codec.columns if c.coarse)
         flat = {name: flat_frame(df, codec.names, codec.leaves) for name, df in tables.items()}
         evidence = Evidence(
@@ -97,6 +78,32 @@ def evaluate_frames(
         return evaluate_tables(evidence)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def counted_tables(tables: Mapping[str, DataFrame], work: Path, people: int, seed: int) -> tuple[Codec, dict[str, TokenCounts]]:
+    """A codec fitted on the table "real" (staged in the empty folder `work`), and the token counts of each by name. All have
+    the columns of "real" in order and type."""
+    real = tables["real"]
+    profile = profile_table(real, None, people)
+    how = {"key": "key", "text": "text", "opaque": "null"}
+    columns = tuple(
+        Column(c.name, c.type, c.nullable, {"synthesis": "model" if has_leaves(c.type) else how.get(c.kind, "model")})
+        for c in profile.columns
+    )
+    counts: dict[str, TokenCounts] = {}
+    codec_file = work / "codec.json"
+    for name in ("real", *(name for name in tables if name != "real")):
+        for side in ("rows", "unused"):
+            shutil.rmtree(work / side, ignore_errors=True)
+            (work / side).mkdir()
+        parts = part_count(tables[name].count(), len(columns))
+        stage_rows(tables[name], Split(derive(seed, "evaluate")), parts, work / "rows", work / "unused")
+        publish(work / "rows", work / name, parts, {})
+        if name == "real":
+            codec = fit_codec(real.sparkSession, work / name, columns, people, seed)
+            write_text(codec_file, codec.to_json())
+        counts[name] = encode_folder(real.sparkSession, work / name, codec_file, work / f"{name}-tokens", shards=False)
+    return codec, counts
 
 
 def _like(df: DataFrame, real: DataFrame, what: str) -> DataFrame:

@@ -19,7 +19,7 @@ from twinlake.evaluate.counters import Floats, Ints
 from twinlake.evaluate.rows import Rows
 
 Task = Literal["classification", "regression"]
-Features = Literal["codes", "gaps", "scaled"]
+Features = Literal["codes", "gaps", "scaled", "sparse"]
 Make = Callable[[int, list[bool], int], Any]
 ROWS = 50_000  # rows of each table that a learner sees
 FEW_ROWS = 10_000  # of those whose time grows with the square of the rows
@@ -61,8 +61,9 @@ def _neighbours(path: str) -> Make:
 class Learner:
     """`make(seed, which features are categories, rows)` gives an untrained machine of scikit-learn's manners.
 
-    `features`: "codes" (categories by frequency, gaps filled), "gaps" (the same, gaps left to the learner) or "scaled"
-    (numbers standardized, categories as indicators). `rows`: of each table, at most.
+    `features`: "codes" (categories by frequency, gaps filled), "gaps" (the same, gaps left to the learner), "scaled"
+    (numbers standardized, categories as indicators) or "sparse" (the same, in a sparse matrix where most are 0). `rows`: of
+    each table, at most.
     """
 
     name: str
@@ -78,7 +79,7 @@ _LEAF: dict[str, Any] = {"min_samples_leaf": 5}
 LEARNERS: tuple[Learner, ...] = (
     Learner("random_forest", "classification", _new("sklearn.ensemble.RandomForestClassifier", **_FOREST), "codes"),
     Learner("support_vectors", "classification",
-            _new("sklearn.svm.SVC", kernel="rbf", break_ties=True, cache_size=400), "scaled", FEW_ROWS),
+            _new("sklearn.svm.SVC", kernel="rbf", break_ties=True, cache_size=400), "sparse", FEW_ROWS),
     Learner("gradient_boosting", "classification", _boosting("sklearn.ensemble.HistGradientBoostingClassifier"), "gaps"),
     Learner("xgboost", "classification", _xgboost("xgboost.XGBClassifier"), "gaps"),
     Learner("nearest_neighbours", "classification", _neighbours("sklearn.neighbors.KNeighborsClassifier"), "scaled", FEW_ROWS),
@@ -86,7 +87,7 @@ LEARNERS: tuple[Learner, ...] = (
     Learner("decision_tree", "classification", _new("sklearn.tree.DecisionTreeClassifier", **_LEAF), "codes"),
     Learner("random_forest", "regression", _new("sklearn.ensemble.RandomForestRegressor", **_FOREST), "codes"),
     Learner("support_vectors", "regression",
-            _new("sklearn.svm.SVR", seeded=False, kernel="rbf", cache_size=400), "scaled", FEW_ROWS),
+            _new("sklearn.svm.SVR", seeded=False, kernel="rbf", cache_size=400), "sparse", FEW_ROWS),
     Learner("gradient_boosting", "regression", _boosting("sklearn.ensemble.HistGradientBoostingRegressor"), "gaps"),
     Learner("xgboost", "regression", _xgboost("xgboost.XGBRegressor"), "gaps"),
     Learner("nearest_neighbours", "regression", _neighbours("sklearn.neighbors.KNeighborsRegressor"), "scaled", FEW_ROWS),
@@ -116,8 +117,8 @@ def alone() -> Iterator[None]:
         yield
 
 
-def encode(how: Features, rows: Rows, fit: Ints, other: Ints) -> tuple[Floats, Floats, list[bool]]:
-    """Features of the rows `fit`, from which all is learned, those of the rows `other`, and which are categories.
+def encode(how: Features, rows: Rows, fit: Ints, other: Ints) -> tuple[Any, Any, list[bool]]:
+    """Features [rows, features] of the rows `fit`, from which all is learned, of the rows `other`, and which are categories.
 
     A category unseen in `fit` is a gap (no indicator is set). Numbers are standardized for all: trees keep their splits
     and lose nothing to their 32 bits.
@@ -130,11 +131,12 @@ def encode(how: Features, rows: Rows, fit: Ints, other: Ints) -> tuple[Floats, F
         test.append(asked)
     kinds = [False] * len(train)
     counts = [np.bincount(c[fit], minlength=len(names)) for c, names in zip(rows.codes.T, rows.names, strict=True)]
-    indicators = _indicators(counts) if how == "scaled" else []
+    scaled = how in ("scaled", "sparse")
+    indicators = _indicators(counts) if scaled else []
     for column, category in indicators:
         train.append((rows.codes[fit, column] == category).astype(np.float64))
         test.append((rows.codes[other, column] == category).astype(np.float64))
-    if how != "scaled":
+    if not scaled:
         for c, count in zip(rows.codes.T, counts, strict=True):
             place = np.full(len(count), np.nan if how == "gaps" else -1.0)
             kept = _most_frequent(count, MOST_CATEGORIES)
@@ -143,7 +145,12 @@ def encode(how: Features, rows: Rows, fit: Ints, other: Ints) -> tuple[Floats, F
             test.append(place[c[other]])
             kinds.append(True)
     kinds += [False] * (len(train) - len(kinds))
-    return np.column_stack(train), np.column_stack(test), kinds
+    data, asked = np.column_stack(train), np.column_stack(test)
+    if how == "sparse" and np.count_nonzero(data) < data.size / 2:
+        from scipy.sparse import csr_matrix  # scikit-learn brings it
+
+        return csr_matrix(data), csr_matrix(asked), kinds
+    return data, asked, kinds
 
 
 def _standardized(fit: Floats, other: Floats, filled: bool) -> tuple[Floats, Floats]:

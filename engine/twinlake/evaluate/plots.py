@@ -167,8 +167,8 @@ class Plotter:
         figure, axes = self.figure(4.2, 4.2)
         low = -top if signed else 0.0
         axes.imshow(matrix, cmap=_signed() if signed else _rising(), vmin=low, vmax=top, interpolation="none")
-        if len(names) <= 40:
-            size = 8 if len(names) <= 20 else 5.5
+        if len(names) <= 50:
+            size = 8 if len(names) <= 20 else 5.5 if len(names) <= 40 else 4.5
             shown = [_cut(escaped(n), 16) for n in names]
             axes.set_yticks(range(len(names)), shown, fontsize=size)
             axes.set_xticks(range(len(names)), shown, fontsize=size, rotation=90)

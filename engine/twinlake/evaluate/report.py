@@ -21,6 +21,7 @@ from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Result
 from twinlake.evaluate.plots import Plotter
 from twinlake.evaluate.report_brief import brief
+from twinlake.evaluate.report_groups import segments
 from twinlake.evaluate.verdicts import verdict
 from twinlake.profile.counts import TokenCounts
 
@@ -92,9 +93,12 @@ def render_report(
         groups=groups(evaluation),
         columns=columns(evaluation, real, synthetic, plots, k),
         open_columns=OPEN_COLUMNS,
+        of_columns=len(real.columns) if real is not None else 0,
+        looked_at=looked_at(evaluation),
         heats=heats(evaluation, plots),
         densities=densities(evaluation, plots),
         worst=worst(evaluation),
+        segments=segments(evaluation),
         giveaways=giveaways(evaluation),
         checks=checks(evaluation),
         downstream=report_use.downstream(evaluation, plots),
@@ -224,6 +228,13 @@ def heats(evaluation: Evaluation, plots: Plotter) -> list[dict[str, str]]:
             "svg": plots.heat(gap, names, "Absolute difference of the associations", False, top),
         },
     ]
+
+
+def looked_at(evaluation: Evaluation) -> str:
+    """How many columns the maps have, where that is not all."""
+    result = evaluation.results.get("association")
+    shown, known = len(result.detail.get("columns", [])) if result is not None else 0, len(evaluation.facts.get("columns", []))
+    return f"; {shown:,} of {known:,} columns" if 0 < shown < known else ""
 
 
 def densities(evaluation: Evaluation, plots: Plotter) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from twinlake.core.errors import escaped
 from twinlake.core.text_tables import markdown, markdown_text
 from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.report import groups, headline, worst
+from twinlake.evaluate.report_groups import segments
 
 WORST = 5
 
@@ -23,6 +24,6 @@ def markdown_summary(evaluation: Evaluation, name: str) -> str:
         table += [[m["title"], m["value"], m["reference"], m["verdict"]] for m in group["metrics"]]
         if len(table) > 1:
             parts += [f"## {group['title']}", markdown(table)]
-    for one in worst(evaluation):
+    for one in (*worst(evaluation), *segments(evaluation)):
         parts += [f"## {one['title']}", markdown([one["head"], *one["rows"][:WORST]])]
     return "\n\n".join(parts) + "\n"

@@ -19,7 +19,7 @@ from twinlake.evaluate.attacks.targets import Targets, targets
 from twinlake.evaluate.counters import Floats, Ints
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import TWIN, row_counts, typed
-from twinlake.evaluate.neighbours import Best, Cells, Distances, compact, scaled, terms
+from twinlake.evaluate.neighbours import Best, Bools, Cells, Distances, compact, scaled, terms
 
 SECRETS = 8  # columns guessed where none are named
 MOST_SECRETS = 30
@@ -148,7 +148,7 @@ def _search(best: list[Best], all_targets: Cells, at: slice, block: Cells, rows:
     some = all_targets.cut(at)
     left = np.repeat(tie[None, :], len(some), axis=0)
     right = left.copy()
-    hidden: dict[int, Distances] = {}
+    hidden: dict[int, Distances | Bools] = {}
     for c, term in enumerate(terms(some, block)):
         half = left if halves.left[c] else right
         half += term

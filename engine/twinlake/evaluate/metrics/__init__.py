@@ -10,6 +10,7 @@ from twinlake.evaluate.metrics.fairness import FAIRNESS
 from twinlake.evaluate.metrics.fidelity import FIDELITY
 from twinlake.evaluate.metrics.privacy import PRIVACY
 from twinlake.evaluate.metrics.score import SCORE
+from twinlake.evaluate.metrics.segments import SEGMENTS
 from twinlake.evaluate.metrics.skill import SKILL
 from twinlake.evaluate.metrics.texts import TEXT
 from twinlake.evaluate.metrics.times import TIMES
@@ -19,6 +20,7 @@ from twinlake.evaluate.metrics.validity import VALIDITY
 METRICS: dict[str, Metric] = {
     **VALIDITY,  # validity
     **FIDELITY,  # univariate_tv, bivariate_tv
+    **SEGMENTS,  # segment_tv
     **SKILL,  # strict_score, column_skill, pair_skill, triple_skill
     **TIMES,  # time_shape
     **TEXT,  # text_structure, text_semantics, text_copies

@@ -1,4 +1,5 @@
-"""The quality score (SQS) and its parts: field distributions (FDS), field correlations (FCS), deep structure (PCS).
+"""The quality score (SQS) and its parts: field distributions (FDS), field correlations (FCS), deep structure (PCS); of tables
+with free text also its structure and its words (see `texts`).
 
 Formulas of NSS 0.1.16 (Apache-2.0), the successor of Gretel's report, on all rows instead of 5,000:
 FDS from the mean Jensen-Shannon distance d of the columns, FCS from the mean absolute difference e of the square
@@ -11,6 +12,7 @@ with a number is always a correlation ratio. Two components see little of a wide
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,7 +24,8 @@ from twinlake.evaluate.metrics.correlation import association_matrix
 from twinlake.evaluate.passes import categories, facts, others, paired
 
 ONE_SIDE_EMPTY = 0.5887
-WEIGHTS = {"deep_structure": 0.84, "field_distribution": 0.86, "field_correlation": 1.0}
+TABULAR = {"deep_structure": 0.84, "field_distribution": 0.86, "field_correlation": 1.0}
+OF_TEXTS = {"text_semantics": 0.7, "text_structure": 0.3}
 GRADES = ((80.0, "Excellent"), (60.0, "Very Good"), (40.0, "Good"), (20.0, "Moderate"), (-1.0, "Poor"))
 
 
@@ -41,12 +44,18 @@ def deep_structure_score(s: float) -> float:
     return 10.0 * math.exp(-1.6 * s)
 
 
-def quality_score(parts: dict[str, float | None]) -> float | None:
-    """10 * SQS, in 0..100: the weighted mean of the parts that could be computed."""
-    present = {name: value for name, value in parts.items() if value is not None}
-    if not present:
-        return None
-    return 10 * sum(WEIGHTS[n] * v for n, v in present.items()) / sum(WEIGHTS[n] for n in present)
+def quality_score(parts: Mapping[str, float | None], tabular: int = 1, texts: int = 0) -> float | None:
+    """10 * SQS, in 0..100: the weighted means of the TABULAR parts and of those OF_TEXTS, each counted as often as there are
+    such columns (`tabular`, `texts`). What could not be computed is not averaged in; None where nothing could be.
+    """
+    means = [(_weighted(parts, TABULAR), tabular), (_weighted(parts, OF_TEXTS), texts)]
+    known = [(mean, columns) for mean, columns in means if mean is not None and columns]
+    return 10 * sum(mean * n for mean, n in known) / sum(n for _, n in known) if known else None
+
+
+def _weighted(parts: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
+    present = {name: value for name in weights if (value := parts.get(name)) is not None}
+    return sum(weights[n] * v for n, v in present.items()) / sum(weights[n] for n in present) if present else None
 
 
 def grade(score: float | None) -> str:

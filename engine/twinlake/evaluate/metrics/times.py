@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from twinlake.evaluate.counters import Floats, doubles, summed
-from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
+from twinlake.evaluate.evidence import Evidence, Metric, Result, not_asked, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides, row_counts
 from twinlake.evaluate.metrics.fidelity import total_variation
 
@@ -29,7 +29,7 @@ def time_shape(evidence: Evidence) -> Result:
     kinds = {f.name: f.dataType for f in evidence.real.schema.fields}
     times = {i: isinstance(kinds[c], DateType) for i, c in enumerate(evidence.numeric()) if evidence.kinds[c] == "datetime"}
     if not times:
-        return not_computed("no column is a date or a time")
+        return not_asked("no column is a date or a time")
     sums = summed(all_sides(evidence), partial(week_step, times), {f"week{i}": (HOURS,) for i in times})
     named = {evidence.numeric()[i]: f"week{i}" for i in times}
 

@@ -39,7 +39,7 @@ def augmented_gain(evidence: Evidence) -> Result:
     """The mean over learners of accuracy (or R2) of real and synthetic rows together, less that of the real rows alone."""
     found = downstream(evidence)
     if isinstance(found, str):
-        return not_computed(found)
+        return not_asked(found)
     told = of_score(found, SCORES[found.task][0])
     value, low, high = told["mean"]["augmented_minus_real"]
     if value is None:
@@ -52,7 +52,7 @@ def augmented_gain(evidence: Evidence) -> Result:
 def _gap(evidence: Evidence, score: str) -> Result:
     found = downstream(evidence)
     if isinstance(found, str):
-        return not_asked(found) if score == "r2" else not_computed(found)
+        return not_computed(found) if score == "accuracy" else not_asked(found)  # once is enough
     if score not in SCORES[found.task]:
         return not_asked("the target is a number: see r2_gap" if score != "r2" else "the target has classes: see accuracy_gap")
     told = of_score(found, score)
