@@ -51,6 +51,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def started_ray() -> Iterator[None]:
+    """One local Ray cluster for all trainings of the process, started as `run_training` would start one for each."""
+    from twinlake.train.cluster import ray_cluster
+
+    with ray_cluster():
+        yield
+
+
+@pytest.fixture(scope="session")
 def adult_path() -> str:
     """The bundled Adult table: 48,842 rows, 15 columns."""
     return str(ROOT / "data" / "adult" / "adult.parquet")

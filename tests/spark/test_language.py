@@ -21,6 +21,7 @@ from twinlake.core.seeds import generator
 from twinlake.generate.model import Model
 from twinlake.tables.parts import part_files
 
+pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 900
 SECRET = "Qwyjibonerxk"
 TOPICS = ("card", "loan", "cash")

@@ -26,6 +26,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 from tiny_llm import build_llm
 
+pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 300
 SECRET = "Qwyjibonerxk"
 TOPICS = ("card", "loan", "cash")

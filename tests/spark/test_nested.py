@@ -33,6 +33,7 @@ from twinlake.transform.columns import ColumnPlan
 from twinlake.transform.plan import Plan
 from twinlake.transform.protect import stage_rows
 
+pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 2_400
 DDL = (
     "no int not null, plan string, home struct<land:string,rooms:int,size:struct<sqm:double>>, tags array<string>, "

@@ -21,6 +21,7 @@ from twinlake.core.progress import Silent
 from twinlake.tables.parts import part_files
 from twinlake.tables.run_folder import locked, open_folder
 
+pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 1_200
 
 

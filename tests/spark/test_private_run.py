@@ -20,6 +20,7 @@ from twinlake.tables.split import rows_of_units
 from twinlake.train.accounting import Release, spent
 from twinlake.train.ledger import Ledger, guarantee_of
 
+pytestmark = pytest.mark.usefixtures("started_ray")
 UNITS, MOST = 1_500, 2
 WHALE = 7
 

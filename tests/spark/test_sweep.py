@@ -15,6 +15,7 @@ from twinlake.core.errors import ConfigError
 from twinlake.core.progress import Silent
 from twinlake.sweep.sweep import SweepResult, sweep
 
+pytestmark = pytest.mark.usefixtures("started_ray")
 COLUMNS = ["age", "sex", "hours_per_week", "income"]
 
 
