@@ -18,6 +18,8 @@ os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# tensors here are small, and threads that wait for one another turn while they wait: worst where two groups share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # every JVM of the tests lives for minutes: compiling its code once, lightly, takes half the time of compiling it well
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
