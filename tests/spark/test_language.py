@@ -21,7 +21,6 @@ from twinlake.core.seeds import generator
 from twinlake.generate.model import Model
 from twinlake.tables.parts import part_files
 
-pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 900
 SECRET = "Qwyjibonerxk"
 TOPICS = ("card", "loan", "cash")
@@ -61,7 +60,7 @@ def config_of(folder: Path, family: str, core: str = "lstm", epochs: int = 12) -
 
 
 @pytest.fixture(scope="module", params=["language", "tabular"])
-def finished(request: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(request: Any, spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a finished run: of family language, and of family tabular with texts."""
     folder = tmp_path_factory.mktemp(request.param)
     pq.write_table(tickets(ROWS), folder / "tickets.parquet")

@@ -26,7 +26,6 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 from tiny_llm import build_llm
 
-pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 300
 SECRET = "Qwyjibonerxk"
 TOPICS = ("card", "loan", "cash")
@@ -55,7 +54,7 @@ def tickets(rows: int) -> pa.Table:
 
 
 @pytest.fixture(scope="module", params=["json", "csv"])
-def finished(request: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(request: Any, spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a finished run: of JSON the whole line, of CSV up to its rows."""
     folder = tmp_path_factory.mktemp(request.param)
     pq.write_table(tickets(ROWS), folder / "tickets.parquet")

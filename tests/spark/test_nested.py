@@ -33,7 +33,6 @@ from twinlake.transform.columns import ColumnPlan
 from twinlake.transform.plan import Plan
 from twinlake.transform.protect import stage_rows
 
-pytestmark = pytest.mark.usefixtures("started_ray")
 ROWS = 2_400
 DDL = (
     "no int not null, plan string, home struct<land:string,rooms:int,size:struct<sqm:double>>, tags array<string>, "
@@ -233,7 +232,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(spark: SparkSession, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("records")
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records(ROWS)))
     values = {

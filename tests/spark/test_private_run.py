@@ -20,7 +20,6 @@ from twinlake.tables.split import rows_of_units
 from twinlake.train.accounting import Release, spent
 from twinlake.train.ledger import Ledger, guarantee_of
 
-pytestmark = pytest.mark.usefixtures("started_ray")
 UNITS, MOST = 1_500, 2
 WHALE = 7
 
@@ -42,7 +41,7 @@ def purchases(whale_age: int = 44) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def run(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("private")
     pq.write_table(purchases(), folder / "purchases.parquet")
     values: dict[str, Any] = {
