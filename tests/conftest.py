@@ -18,6 +18,10 @@ os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# tensors here are small, and threads that wait for one another turn while they wait: worst where two groups share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# every JVM of the tests lives for minutes: compiling its code once, lightly, takes half the time of compiling it well
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 def local_session(master: str, **settings: str) -> Any:
@@ -46,6 +50,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     session = local_session("local[2,2]", **{"spark.sql.warehouse.dir": warehouse, "spark.driver.memory": "1g"})
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def started_ray() -> Iterator[None]:
+    """One local Ray cluster for all trainings of the process, started as `run_training` would start one for each."""
+    from twinlake.train.cluster import ray_cluster
+
+    with ray_cluster():
+        yield
 
 
 @pytest.fixture(scope="session")

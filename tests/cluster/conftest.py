@@ -26,6 +26,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.memory", "1g")
         .config("spark.driver.maxResultSize", "32m")
+        .config("spark.executor.extraJavaOptions", os.environ["SPARK_SUBMIT_OPTS"])
         .config("spark.executorEnv.PYTHONPATH", os.pathsep.join([engine, os.environ.get("PYTHONPATH", "")]))
         .config("spark.executorEnv.PYSPARK_PYTHON", sys.executable)
         .config("spark.sql.shuffle.partitions", "4")

@@ -60,7 +60,7 @@ def config_of(folder: Path, family: str, core: str = "lstm", epochs: int = 12) -
 
 
 @pytest.fixture(scope="module", params=["language", "tabular"])
-def finished(request: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(request: Any, spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a finished run: of family language, and of family tabular with texts."""
     folder = tmp_path_factory.mktemp(request.param)
     pq.write_table(tickets(ROWS), folder / "tickets.parquet")

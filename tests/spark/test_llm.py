@@ -54,7 +54,7 @@ def tickets(rows: int) -> pa.Table:
 
 
 @pytest.fixture(scope="module", params=["json", "csv"])
-def finished(request: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(request: Any, spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a finished run: of JSON the whole line, of CSV up to its rows."""
     folder = tmp_path_factory.mktemp(request.param)
     pq.write_table(tickets(ROWS), folder / "tickets.parquet")

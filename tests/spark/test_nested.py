@@ -232,7 +232,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(spark: SparkSession, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("records")
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records(ROWS)))
     values = {

@@ -51,7 +51,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(spark: Any, people_rows: Any, adult_rows: Any, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(
+    spark: Any, started_ray: None, people_rows: Any, adult_rows: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     """Adult's columns beside made-up people: 1,200 rows, one epoch."""
     folder = tmp_path_factory.mktemp("pipeline")
     people, adult = people_rows(ROWS), adult_rows(ROWS)

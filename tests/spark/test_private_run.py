@@ -41,7 +41,7 @@ def purchases(whale_age: int = 44) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def run(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("private")
     pq.write_table(purchases(), folder / "purchases.parquet")
     values: dict[str, Any] = {

@@ -44,7 +44,7 @@ def _times(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def swept(
-    spark: Any, adult_rows: Any, tmp_path_factory: pytest.TempPathFactory
+    spark: Any, started_ray: None, adult_rows: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any], SweepResult, Told]:
     """Two sizes of the model and one that can't be: two trials finish and one fails. One is cut off once its training is
     done."""

@@ -121,6 +121,12 @@ def test_every_row_is_legal(settings: LanguageSettings) -> None:
     assert not (sampler_of(network_of(settings), nulls=frozenset()).draw_rows(uniforms(2_000))[:, 4] == NULL).any()
 
 
+def test_what_comes_before_the_texts_does_not_depend_on_them(settings: LanguageSettings) -> None:
+    network = network_of(settings)
+    whole, alone = (sampler_of(network, texts=texts).draw_rows(uniforms(2_000)) for texts in (True, False))
+    assert (alone[:, :4] == whole[:, :4]).all() and whole[:, 4:].any() and not alone[:, 4:].any()
+
+
 def test_rows_do_not_depend_on_their_neighbours(settings: LanguageSettings) -> None:
     sampler, drawn = sampler_of(network_of(settings)), uniforms(3_000)
     whole = sampler.draw_rows(drawn)

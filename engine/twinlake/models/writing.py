@@ -43,7 +43,8 @@ class Allowed:
 @dataclass
 class LanguageSampler:
     """A language model ready to draw. `automata`: of each closed column; `drawable` [pieces]; `nulls`: text columns that
-    may be null. `calibration`: an offset of each closed id, for unconditional draws only."""
+    may be null. `calibration`: an offset of each closed id, for unconditional draws only. `texts`: whether texts are written;
+    without, their places are 0 and all others as they were."""
 
     layout: Layout
     settings: LanguageSettings
@@ -52,6 +53,7 @@ class LanguageSampler:
     drawable: npt.NDArray[np.bool_]
     nulls: frozenset[int]
     calibration: list[Tensor] | None = None
+    texts: bool = True
     _heads: Tensor = field(init=False, repr=False)
     _text_mask: Tensor = field(init=False, repr=False)
 
@@ -147,7 +149,7 @@ class _Chunk:
                 for column in [*order, *(c for c in closed if c not in order)]:
                     self._closed(column)
             place = layout.closed
-            for column, bound in layout.texts:
+            for column, bound in layout.texts if self._model.texts else ():
                 self._text(column, place, bound)
                 place += bound
         return self.tokens.T.to(torch.uint16).numpy()

@@ -30,6 +30,8 @@ def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[d
         if address:
             ray.init(address=address, log_to_driver=verbose, logging_level=level)
         else:
+            # nobody drains this machine's only node, and the process that would look out for it takes a second to start
+            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
             ray.init(
                 num_cpus=os.cpu_count() or 1,
                 include_dashboard=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def fit_language(
     if weights:
         sampler = writer_of(script, weights, facts)
         shares = _marginals(sampler, shards)
-        weights["calibration"] = calibrate(sampler, shares, derive(seed, "calibration"), CALIBRATION_BLOCKS, CALIBRATION_ROUNDS)
+        closed = replace(sampler, texts=False)  # texts come last in a row: what is counted here does not depend on them
+        weights["calibration"] = calibrate(closed, shares, derive(seed, "calibration"), CALIBRATION_BLOCKS, CALIBRATION_ROUNDS)
     saved = save_model(out, codec, weights, facts, script)
     shutil.rmtree(work / "ray", ignore_errors=True)
     return saved
