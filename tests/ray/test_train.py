@@ -22,7 +22,7 @@ import pytest
 from processes import descendants, wait_for
 
 from twinlake.core.config import ModelConfig, TrainConfig
-from twinlake.core.errors import DataError, GivenUp, ModelError
+from twinlake.core.errors import ConfigError, DataError, GivenUp, ModelError
 from twinlake.core.progress import Silent
 from twinlake.core.seeds import generator
 
@@ -218,6 +218,11 @@ def test_a_loss_that_is_no_number_stops_at_once(fresh: Path) -> None:
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least 10"):
         fit(write_table(tmp_path, 9))
+
+
+def test_more_workers_than_rows_of_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.workers: 64 workers would share batches of 16 rows"):
+        fit(write_table(tmp_path, 40), workers=64)
 
 
 def train_workers() -> list[psutil.Process]:

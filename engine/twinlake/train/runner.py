@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from twinlake.core.config import TrainConfig
-from twinlake.core.errors import CommitError, ModelError
+from twinlake.core.errors import CommitError, ConfigError, ModelError
 from twinlake.core.progress import Progress
 from twinlake.tables.parts import MODEL_MANIFEST as SHARDS_MANIFEST
 from twinlake.tables.parts import file_hash, write_text
@@ -36,10 +36,16 @@ class Trained:
 def run_training(plan: Plan, work: Path, train: TrainConfig, progress: Progress, verbose: bool) -> Trained:
     """Trains `plan`; `work` is a folder for checkpoints that all workers can write. A killed training resumes at its last one.
 
-    Errors: ModelError (loss not a number, or a worker failed), GivenUp (behind plan.limits), CommitError (disk full)."""
+    Errors: ConfigError (more workers than rows of a batch), ModelError (loss not a number, or a worker failed), GivenUp (behind
+    plan.limits), CommitError (disk full)."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    if train.workers != "auto" and train.workers > plan.batch:
+        raise ConfigError(
+            f"train.workers: {train.workers} workers would share batches of {plan.batch} rows, and each needs one at least; "
+            f"ask for {plan.batch} or fewer, or for auto"
+        )
     _start_over_if_changed(plan, work)
     failure_file(plan).unlink(missing_ok=True)
     with ray_cluster(train.ray_address, verbose) as resources:
