@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -719,6 +721,22 @@ def test_a_bug_in_a_task_says_where_it_is_and_no_cell(spark: Any) -> None:
         yield from batches
 
     for body, told in ((foreign, r"failed with ValueError$"), (ours, r"failed with ValueError at twinlake/core/seeds.py:\d+$")):
-        with pytest.raises(RuntimeError, match=told) as caught, spark_errors("run"):
+        with pytest.raises(TwinlakeError, match=told) as caught, spark_errors("run"):
             spark.range(1).mapInArrow(body, "id long").collect()
-        assert "4711" not in str(caught.value)
+        assert "4711" not in str(caught.value) and caught.value.exit_code == 70
+
+
+def test_a_cancelled_job_is_an_interruption(spark: Any) -> None:
+    from twinlake.tables.source import spark_errors
+
+    def waits(batches: Any) -> Any:
+        time.sleep(60)
+        yield from batches
+
+    spark.sparkContext.setJobGroup("cancelled", "by a test", interruptOnCancel=True)
+    threading.Timer(5.0, lambda: spark.sparkContext.cancelJobGroup("cancelled")).start()
+    try:
+        with pytest.raises(KeyboardInterrupt), spark_errors("run"):
+            spark.range(1).mapInArrow(waits, "id long").collect()
+    finally:
+        spark.sparkContext.setJobGroup("", "")

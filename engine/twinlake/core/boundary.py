@@ -24,6 +24,7 @@ from typer import Abort
 from twinlake.core.errors import TwinlakeError, UserError
 
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+GO_ON = "; run again to go on from the last finished part"
 
 
 @dataclass
@@ -71,10 +72,10 @@ def _outcome(command: Callable[[], Any]) -> int:
         _say_error(str(error))
         return error.exit_code
     except (KeyboardInterrupt, Abort):
-        _say_error("interrupted; run again to go on from the last finished part")
+        _say_error(f"interrupted{GO_ON}")
         return INTERRUPTED
     except _Terminated:
-        _say_error("terminated; run again to go on from the last finished part")
+        _say_error(f"terminated{GO_ON}")
         return TERMINATED
     except SystemExit as end:  # Ray answers SIGTERM with sys.exit(15)
         return TERMINATED if end.code == signal.SIGTERM else end.code if isinstance(end.code, int) else BUG
@@ -82,6 +83,9 @@ def _outcome(command: Callable[[], Any]) -> int:
         _close_stdout()
         return 0
     except Exception as error:
+        if "SPARK_JOB_CANCELLED" in str(error):  # what Ctrl-C becomes where a thread waits for Spark
+            _say_error(f"interrupted{GO_ON}")
+            return INTERRUPTED
         return _refuse_usage(error) if hasattr(error, "format_message") else _say_bug(error)
 
 

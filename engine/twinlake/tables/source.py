@@ -332,6 +332,7 @@ def _snapshot(local: Path) -> str:
     return digest.hexdigest()
 
 
+CANCELLED = "SPARK_JOB_CANCELLED"  # by Ctrl-C, or by someone in Spark's own pages
 CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]+)(?:\.[A-Z0-9_]+)*\]")
 
 
@@ -347,6 +348,8 @@ def spark_errors(what: str) -> Iterator[None]:
         text = str(error)
         if own := _own_error(text):
             raise own from None
+        if CANCELLED in text:
+            raise KeyboardInterrupt from None
         named = CONDITION.findall(text)
         if not named:
             raise
@@ -358,6 +361,8 @@ def spark_errors(what: str) -> Iterator[None]:
         condition = error.getCondition() or type(error).__name__
         if own := _own_error(str(error)):
             raise own from None
+        if CANCELLED in str(error):
+            raise KeyboardInterrupt from None
         if condition == "PYTHON_EXCEPTION":
             raise _bug(what, str(error)) from None
         user = isinstance(error, (AnalysisException, ParseException))
@@ -374,12 +379,13 @@ def _own_error(text: str) -> TwinlakeError | None:
     return getattr(errors, found[1])(found[2]) if found and hasattr(errors, found[1]) else None
 
 
-def _bug(what: str, text: str) -> RuntimeError:
+def _bug(what: str, text: str) -> TwinlakeError:
     """What failed in a task and where in our code, from the traceback in `text`; not its message, which may hold a cell."""
     kinds = re.findall(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)): ", text, re.MULTILINE)
     frames = re.findall(r'File "[^"\n]*?(twinlake/[\w/]+\.py)", line (\d+)', text)
     where = f" at {frames[-1][0]}:{frames[-1][1]}" if frames else ""
-    return RuntimeError(f"{what}: a task failed with {kinds[-1] if kinds else 'an unknown error'}{where}")
+    kind = kinds[-1] if kinds else "an unknown error"
+    return TwinlakeError(f"{what}: this is a bug in twinlake, a task failed with {kind}{where}")
 
 
 def _hint(condition: str) -> str:
