@@ -26,7 +26,8 @@ from twinlake.tables.parts import file_hash
 from twinlake.tables.people import check_unit
 from twinlake.tables.run_folder import RunFolder, locked, open_folder
 from twinlake.tables.session import open_session, stop_session
-from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots, spark_errors
+from twinlake.tables.source import Source, check_request, default_name, open_source, snapshots
+from twinlake.tables.spark_errors import spark_errors
 from twinlake.tables.split import rows_of_units
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
 from twinlake.train.cost import run_cost

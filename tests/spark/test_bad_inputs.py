@@ -698,7 +698,7 @@ def test_every_row_of_the_catalogue_is_here() -> None:
 def test_executors_without_the_package_are_named(spark: Any) -> None:
     """As with a session whose workers run another Python."""
     from twinlake.core.errors import UserError
-    from twinlake.tables.source import spark_errors
+    from twinlake.tables.spark_errors import spark_errors
 
     def fails(batches: Any) -> Any:
         raise ModuleNotFoundError("No module named 'twinlake.models'")
@@ -711,7 +711,7 @@ def test_a_bug_in_a_task_says_where_it_is_and_no_cell(spark: Any) -> None:
     import numpy as np
 
     from twinlake.core.seeds import permute
-    from twinlake.tables.source import spark_errors
+    from twinlake.tables.spark_errors import spark_errors
 
     def foreign(batches: Any) -> Any:
         raise ValueError("cell-4711")
@@ -727,7 +727,7 @@ def test_a_bug_in_a_task_says_where_it_is_and_no_cell(spark: Any) -> None:
 
 
 def test_a_cancelled_job_is_an_interruption(spark: Any) -> None:
-    from twinlake.tables.source import spark_errors
+    from twinlake.tables.spark_errors import spark_errors
 
     def waits(batches: Any) -> Any:
         time.sleep(60)

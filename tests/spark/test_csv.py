@@ -13,7 +13,8 @@ from twinlake.core.config import parse_config
 from twinlake.core.errors import DataError, TableError
 from twinlake.generate.stage import WRITTEN
 from twinlake.profile.repeats import find_repeats
-from twinlake.tables.source import open_source, spark_errors
+from twinlake.tables.source import open_source
+from twinlake.tables.spark_errors import spark_errors
 from twinlake.tables.split import Split, with_content
 
 TEXTS = ['she said "no", twice', "a \\ b", '""', "plain, with a comma"]

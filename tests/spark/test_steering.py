@@ -25,7 +25,7 @@ from twinlake.generate.balance import count_groups
 from twinlake.generate.model import Model
 from twinlake.generate.rules import ROW, RULES, broken, check_rules, read_rules
 from twinlake.tables.parts import part_files
-from twinlake.tables.source import spark_errors
+from twinlake.tables.spark_errors import spark_errors
 
 A, B = ("x", "y"), ("p", "q", "r")
 JOINT = np.array([[0.30, 0.15, 0.05], [0.05, 0.15, 0.30]])

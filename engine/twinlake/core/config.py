@@ -17,9 +17,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from twinlake.core.errors import ConfigError, escaped, nearest
+from twinlake.core.generate_config import GenerateConfig
 from twinlake.core.llm_config import LlmConfig
 from twinlake.core.privacy_config import PrivacyConfig, check_budgeted
-from twinlake.core.section import Count, Section, Share
+from twinlake.core.section import Count, Section, Share, Text
 from twinlake.core.strict_yaml import MAX_BYTES, read_yaml
 from twinlake.core.sweep_config import SweepConfig
 
@@ -29,7 +30,6 @@ KEY_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret://[^/]+/
 
 Places = dict[tuple[str, ...], str]
 Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-Text = Annotated[str, BeforeValidator(lambda value: _written(value) if isinstance(value, bool | int) else value)]
 
 
 class RunConfig(Section):
@@ -150,58 +150,6 @@ class TrainConfig(Section):
     )
     max_failures: Count = Field(2, ge=0, description="Worker failures to recover from before giving up.")
     ray_address: str | None = Field(None, description="Join this Ray cluster instead of starting a local one.")
-
-
-class BalanceConfig(Section):
-    """Exact shares of groups of rows."""
-
-    columns: list[str] = Field([], description="Columns whose values are balanced, together; none turns it off.")
-    mode: Literal["replace", "additive"] = Field(
-        "replace", description="replace: shares of the twin; additive: write only rows that top the real ones up to them."
-    )
-    shares: dict[str, Share] | list[dict[str, Any]] | None = Field(
-        None, description="{value: share}, or [{column: value, share: 0.3}]; the rest as in the data. Default: equal."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_short_form(cls, value: Any) -> Any:
-        if isinstance(value, str | list):
-            return {"columns": [value] if isinstance(value, str) else value}
-        if isinstance(value, dict) and isinstance(value.get("shares"), dict):
-            return {**value, "shares": {_written(key): share for key, share in value["shares"].items()}}
-        return value
-
-
-def _written(key: Any) -> str:
-    """A key as text: YAML reads 0, true and null as values."""
-    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
-
-
-class GenerateConfig(Section):
-    """The synthetic rows."""
-
-    rows: Annotated[Count, Field(ge=1)] | Literal["source"] = Field(
-        "source", description="How many rows; source: as many as the table has."
-    )
-    conditions: dict[str, Any] = Field({}, description="What columns must hold: a value, null, a list, or {min, max}.")
-    balance: BalanceConfig = Field(BalanceConfig(), description="Exact shares of groups of rows; a list of columns is enough.")
-    augment: bool = Field(False, description="Also write <run.dir>/augmented: real rows and twin, told apart by `synthetic`.")
-    rules: list[str | dict[str, Any]] = Field(
-        [],
-        description="Conditions in Spark SQL, {unique: [..]}, {combination: [..]}, {one_hot: [..]}, {function: file.py:name}.",
-    )
-    temperature: Share = Field(1.0, gt=0.0, le=10.0, description="Below 1: likelier values; above 1: bolder ones.")
-    top_p: Share = Field(1.0, gt=0.0, le=1.0, description="Draw from the likeliest values that reach this share.")
-    guidance: Share = Field(0.5, ge=0.0, le=5.0, description="How much closer texts follow their row than was learned.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of the tabular family's products; bfloat16: sooner where processors have it, other rows."
-    )
-    partitions: Count | None = Field(None, ge=1, description="Spark tasks; never changes a row. Default: one for each part.")
-    replace_copies: bool | Literal["auto"] = Field(
-        "auto", description="Redraw texts of 8 words or more that are a training row's; true: also rows that equal one."
-    )
-    strict_kernel: bool = Field(False, description="Refuse a cluster whose processors or libraries differ.")
 
 
 class EvaluateConfig(Section):

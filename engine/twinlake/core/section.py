@@ -22,3 +22,11 @@ class Section(BaseModel):
     """A part of the config: frozen, strict, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def written(key: Any) -> str:
+    """A key as text: YAML reads 0, true and null as values."""
+    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+
+
+Text = Annotated[str, BeforeValidator(lambda value: written(value) if isinstance(value, bool | int) else value)]

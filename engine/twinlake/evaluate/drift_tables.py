@@ -29,7 +29,8 @@ from twinlake.tables.parts import part_files, read_manifest, read_parquet
 from twinlake.tables.people import least_rows
 from twinlake.tables.run_folder import MARKER, RunFolder
 from twinlake.tables.session import open_session, stop_session
-from twinlake.tables.source import open_source, spark_errors
+from twinlake.tables.source import open_source
+from twinlake.tables.spark_errors import spark_errors
 from twinlake.train.ledger import guarantee_of
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from twinlake.tables.names import quoted
 from twinlake.tables.new_folder import check_new_folder, write_new_folder
 from twinlake.tables.parts import read_parquet, renamed, spark_schema
 from twinlake.tables.session import open_session, stop_session
-from twinlake.tables.source import open_source, spark_errors
+from twinlake.tables.source import open_source
+from twinlake.tables.spark_errors import spark_errors
 from twinlake.tables.split import HOLDOUT, KEY, Split, with_row_keys
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twinlake.core.config import Config, GenerateConfig
+from twinlake.core.config import Config
 from twinlake.core.errors import CommitError, ConfigError, in_quotes, nearest
+from twinlake.core.generate_config import GenerateConfig
 from twinlake.core.progress import Progress
 from twinlake.core.seeds import derive
 from twinlake.generate.augment import FLAG, write_augmented
@@ -23,7 +24,7 @@ from twinlake.tables.names import parse_table_name, quoted
 from twinlake.tables.parts import part_files, read_parquet
 from twinlake.tables.people import least_rows
 from twinlake.tables.run_folder import RunFolder
-from twinlake.tables.source import spark_errors
+from twinlake.tables.spark_errors import spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -120,7 +120,7 @@ def restore_run(
     check_new_folder(out, apart_from=run_dir)
     from twinlake.tables.parts import part_files, read_parquet, verify_folder
     from twinlake.tables.session import open_session, stop_session
-    from twinlake.tables.source import spark_errors
+    from twinlake.tables.spark_errors import spark_errors
 
     if damaged := verify_folder(run_dir / "protected"):
         raise DataError(f"{len(damaged)} parts of the protected table are damaged or missing; run `twinlake transform` again")
