@@ -7,6 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from twinlake.core.errors import ModelError
+
+ATTEMPTS = 2
+
 
 @contextmanager
 def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[dict[str, float]]:
@@ -18,6 +22,7 @@ def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[d
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     # busy machines start slowly; Ray's own defaults give up too early there
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "240")
     if not verbose:
         os.environ.setdefault("RAY_DEDUP_LOGS", "1")
@@ -32,6 +37,20 @@ def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[d
         else:
             # nobody drains this machine's only node, and the process that would look out for it takes a second to start
             os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+            _start(verbose, level)
+    try:
+        yield {k: float(v) for k, v in ray.cluster_resources().items() if k in ("CPU", "GPU")}  # type: ignore[no-untyped-call]
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _start(verbose: bool, level: int) -> None:
+    """A local cluster; one that does not come up is started once more. Errors: ModelError."""
+    import ray
+
+    for attempt in range(ATTEMPTS):
+        try:
             ray.init(
                 num_cpus=os.cpu_count() or 1,
                 include_dashboard=False,
@@ -40,8 +59,11 @@ def ray_cluster(address: str | None = None, verbose: bool = False) -> Iterator[d
                 logging_level=level,
                 configure_logging=verbose,
             )
-    try:
-        yield {k: float(v) for k, v in ray.cluster_resources().items() if k in ("CPU", "GPU")}  # type: ignore[no-untyped-call]
-    finally:
-        if not joined:
+            return
+        except (RuntimeError, OSError) as error:  # a process of Ray's own died or hung before it said its port
             ray.shutdown()
+            if attempt == ATTEMPTS - 1:
+                raise ModelError(
+                    f"Ray does not start on this machine ({type(error).__name__}); look for full disks and busy processors, "
+                    "run again, or join a running cluster by train.ray_address"
+                ) from error
