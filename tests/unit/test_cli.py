@@ -170,6 +170,14 @@ def test_failures_have_exit_codes(
     assert len(list(log_folder.iterdir())) == (code == 70)
 
 
+def test_a_job_that_spark_was_told_to_end_is_an_interruption(
+    pipeline: FakePipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.act = _raise(RuntimeError("[SPARK_JOB_CANCELLED] Job 3 cancelled, CANARY-7f3a"))
+    assert execute(["run", "a.csv", "--quiet"]) == 130
+    assert capsys.readouterr().err == "error: interrupted; run again to go on from the last finished part\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [

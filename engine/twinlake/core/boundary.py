@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from typer import Abort
 
-from twinlake.core.errors import TwinlakeError, UserError
+from twinlake.core.errors import CANCELLED, TwinlakeError, UserError
 
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 GO_ON = "; run again to go on from the last finished part"
@@ -83,7 +83,7 @@ def _outcome(command: Callable[[], Any]) -> int:
         _close_stdout()
         return 0
     except Exception as error:
-        if "SPARK_JOB_CANCELLED" in str(error):  # what Ctrl-C becomes where a thread waits for Spark
+        if CANCELLED in str(error):  # what Ctrl-C becomes where a thread waits for Spark
             _say_error(f"interrupted{GO_ON}")
             return INTERRUPTED
         return _refuse_usage(error) if hasattr(error, "format_message") else _say_bug(error)

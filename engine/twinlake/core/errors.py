@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+CANCELLED = "SPARK_JOB_CANCELLED"  # Spark's condition, after Ctrl-C or where someone ends a job in Spark's own pages
+
 
 class TwinlakeError(Exception):
     """Base of all expected failures; anything else that reaches the command is a bug (exit code 70)."""

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from twinlake.core import errors
-from twinlake.core.errors import DataError, TableError, TwinlakeError, UserError
+from twinlake.core.errors import CANCELLED, DataError, TableError, TwinlakeError, UserError
 
-CANCELLED = "SPARK_JOB_CANCELLED"  # by Ctrl-C, or by someone in Spark's own pages
 CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]+)(?:\.[A-Z0-9_]+)*\]")
 
 
