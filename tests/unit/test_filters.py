@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from random_model import save_random_model
@@ -139,8 +142,11 @@ class Made:
         drawn = decoded(range(-(-count // 4_096)), job, refused)
         return pa.Table.from_batches([batch for _, _, batch in drawn])
 
-    def publish(self, name: str, seed: int, count: int, parts: int = 2) -> pa.Table:
+    def publish(self, name: str, seed: int, count: int, parts: int = 2, alike: bool = False) -> pa.Table:
         rows = self.rows(seed, count) if count else self.model.codec.schema.empty_table()
+        if alike:  # what this model draws once in 144 rows
+            rows = rows.filter((pc.field("kind") == "kind0") & (pc.field("place") == "place0"))
+            count = rows.num_rows
         staging = self.folder.root / f"staging-{seed}"
         staging.mkdir()
         for part in range(parts):
@@ -290,6 +296,19 @@ def test_conditions_turn_the_outlier_filter_off_unless_it_is_asked_for(made: Mad
     asked, _ = made.filters(FiltersConfig(outliers="medium"), steered=("kind",))
     assert asked is not None and asked.unlikely is not None
     assert made.filters(NONE) == (None, [])
+
+
+def test_a_model_far_from_the_table_is_not_asked_for_other_rows_by_itself(tmp_path: Path) -> None:
+    """All train and holdout rows hold one of the 144 pairs of categories; about 1 of 144 rows of the model does."""
+    far = Made(tmp_path, codec_of(TABLE), 0, 0)
+    for name, seed, rows in (("protected", 101, 100_000), ("private/holdout", 102, 400_000)):
+        shutil.rmtree(far.folder.root / name)
+        far.publish(name, seed, rows, alike=True)
+    filters, notes = far.filters()
+    assert filters is not None and filters.near is not None and filters.far is None and filters.unlikely is None
+    assert len(notes) == 1 and re.search(r"no outlier filter: it would refuse (9\d|100)% of the rows .*train.epochs", notes[0])
+    asked, notes = far.filters(FiltersConfig(outliers="medium"))
+    assert asked is not None and asked.far is not None and asked.strict and notes == []
 
 
 def test_a_budget_turns_filters_off_and_refuses_those_asked_for() -> None:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from twinlake.core.privacy_config import FiltersConfig
 from twinlake.core.seeds import derive, mix
-from twinlake.generate.filters import INDEX, Filters, load_index, measured
+from twinlake.generate.blocks import Job, decoded
+from twinlake.generate.filters import INDEX, Filters, Screen, load_index, measured
 from twinlake.generate.nearest import TREES, grow
 from twinlake.generate.points import Places, compared
 from twinlake.models.encode import load_codec
@@ -32,7 +33,7 @@ from twinlake.tables.run_folder import RunFolder, fingerprint
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FORMAT = 1
+FORMAT = 2
 NEAR = {"medium": 0.01, "high": 0.05}
 """Share of holdout rows that the similarity filter refuses at most, by level."""
 SPARSE = {"medium": 0.001, "high": 0.01}
@@ -40,6 +41,9 @@ SPARSE = {"medium": 0.001, "high": 0.01}
 LIMITS = "filter_limits"
 FEWEST = 99
 MOST = 10_000
+TRIAL = 256
+MOST_REFUSED = 0.5
+"""Share of TRIAL drawn rows; where the outlier filter refuses more, it is not on by itself."""
 EQUAL = 1e-9  # a squared distance below this is none
 CHUNK = 1 << 18
 TASKS = 4
@@ -87,6 +91,12 @@ def filters_of(
         far, unlikely = limits["far"][outliers], limits["unlikely"][outliers]
         if far is None:
             notes.append(f"no outlier filter: {_few(limits)} what is rare")
+        elif wanted.outliers == "auto" and (refused := limits["refused"][outliers]) > MOST_REFUSED:
+            far = unlikely = None
+            notes.append(
+                f"no outlier filter: it would refuse {refused:.0%} of the rows that this model draws, so it has learned "
+                "too little of the table: train it for longer (train.epochs, train.max_minutes)"
+            )
         elif unlikely is None:
             notes.append("the outlier filter goes by distance alone: this family gives no probability of a row")
     if near is None and far is None and unlikely is None:
@@ -103,13 +113,23 @@ def _limits(spark: SparkSession, folder: RunFolder, asked: Filters, model: Loade
     """The limits of all levels, which stay in run.json: the holdout goes with the end of a run, and more rows may be wanted."""
     own, nearest, told = _holdout(spark, folder, asked, digest)
     told = told[np.isfinite(told)] if model.sampler is not None else told[:0]
-    far = {level: _limit(-nearest, share) for level, share in SPARSE.items()}
+    least = {level: _limit(-nearest, share) for level, share in SPARSE.items()}
+    far = {level: None if value is None else -value for level, value in least.items()}
+    unlikely = {level: _limit(told, share) for level, share in SPARSE.items()}
+    drawn = _drawn(spark, folder, asked, digest) if any(value is not None for value in far.values()) else np.zeros((3, 0))
     return {
         "rows": len(own),
         "near": {level: _limit(own, share) for level, share in NEAR.items()},
-        "far": {level: None if value is None else -value for level, value in far.items()},
-        "unlikely": {level: _limit(told, share) for level, share in SPARSE.items()},
+        "far": far,
+        "unlikely": unlikely,
+        "refused": {level: _refused(drawn, value, unlikely[level]) for level, value in far.items() if value is not None},
     }
+
+
+def _refused(drawn: npt.NDArray[np.float64], far: float, unlikely: float | None) -> float:
+    """The share of `drawn` rows, as `measured`, that are farther or less likely than that."""
+    _, nearest, told = drawn
+    return float(((nearest > far) | (told < (-np.inf if unlikely is None else unlikely))).mean())
 
 
 def _limit(values: npt.NDArray[np.float64], share: float) -> float | None:
@@ -208,6 +228,19 @@ def _holdout(spark: SparkSession, folder: RunFolder, filters: Filters, digest: s
     task = partial(_measure, folder=str(folder.holdout), model=str(folder.model), digest=digest, filters=filters, share=share)
     found = run_tasks(spark, [p["part"] for p in parts if p["rows"]], None, task)
     return np.concatenate([np.zeros((3, 0)), *(np.array(one["measured"]).reshape(3, -1) for one in found)], axis=1)
+
+
+def _drawn(spark: SparkSession, folder: RunFolder, filters: Filters, digest: str) -> npt.NDArray[np.float64]:
+    """`measured` of TRIAL rows that the model draws, float64 [3, TRIAL]."""
+    found = run_tasks(spark, [0], None, partial(_measure_drawn, model=str(folder.model), digest=digest, filters=filters))
+    return np.array(found[0]["measured"])
+
+
+def _measure_drawn(number: int, model: str, digest: str, filters: Filters) -> Iterator[dict[str, Any]]:
+    screen = Screen.of(filters, load_model(model, digest).sampler)
+    _, tokens, _ = next(decoded(range(1), Job(model, digest, TRIAL, derive(number, "trial"), {})))
+    found = measured(tokens, screen.places, screen.forest, screen.sampler, filters)
+    yield {"measured": np.stack(found).astype(float).tolist()}
 
 
 def _measure(number: int, folder: str, model: str, digest: str, filters: Filters, share: float) -> Iterator[dict[str, Any]]:
