@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.spatial.distance import jensenshannon
 from sklearn.decomposition import PCA
@@ -22,6 +24,8 @@ from twinlake.evaluate.metrics import METRICS
 from twinlake.evaluate.metrics.correlation import association_matrix
 from twinlake.evaluate.metrics.privacy import nearest
 from twinlake.evaluate.metrics.score import column_distances
+from twinlake.evaluate.stage import first_rows
+from twinlake.tables.parts import publish, write_part
 
 KINDS = {"a.b": "number", "n`": "number", "d": "datetime", "c": "category", "e": "category"}
 DDL = "c string, `a.b` bigint, `n``` double, d date, e string"
@@ -245,3 +249,15 @@ def test_limits_and_texts() -> None:
         Evaluation(1.0, "Poor", {"x": Result(float("nan"))}).to_json()
     with pytest.raises(DataError):
         Evaluation.from_json("{}")
+
+
+@pytest.mark.parametrize("rows", [1, 10, 11, 20, 24])
+def test_the_first_rows_of_a_twin_are_those_of_the_lowest_ids(spark: Any, tmp_path: Path, rows: int) -> None:
+    schema, staging = pa.schema([("id", pa.int64()), ("_metadata", pa.string())]), tmp_path / "staging"
+    staging.mkdir()
+    for part, (start, end) in enumerate([(0, 10), (10, 20), (20, 25)]):
+        ids = list(range(start, end))
+        write_part(staging, part, schema, [pa.record_batch([ids, [f"m{i}" for i in ids]], schema=schema)])
+    publish(staging, tmp_path / "twin", 3, {})
+    found = first_rows(spark, tmp_path / "twin", rows).toArrow()
+    assert sorted(found["id"].to_pylist()) == list(range(rows)) and found.column_names == schema.names

@@ -13,7 +13,7 @@ from twinlake.core.errors import TableError, in_quotes
 from twinlake.core.seeds import derive
 from twinlake.evaluate.evaluate import Evaluation, evaluate_tables
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.frames import mistyped
+from twinlake.evaluate.frames import mistyped, sampled
 from twinlake.evaluate.stage import check_columns, kind_of, promised_of
 from twinlake.models.codec import Codec
 from twinlake.models.encode import encode_folder, fit_codec
@@ -23,7 +23,7 @@ from twinlake.profile.counts import TokenCounts
 from twinlake.profile.profile import profile_table
 from twinlake.profile.statistics import Column
 from twinlake.tables.names import quoted
-from twinlake.tables.parts import publish, write_text
+from twinlake.tables.parts import publish, read_parquet, write_text
 from twinlake.tables.split import Split, part_count
 from twinlake.transform.columns import has_leaves
 from twinlake.transform.protect import stage_rows
@@ -57,6 +57,11 @@ def evaluate_frames(
         codec, counts = counted_tables(tables, work, people, seed)
         modelled = tuple(c.name for c in codec.columns if c.coarse)
         flat = {name: flat_frame(df, codec.names, codec.leaves) for name, df in tables.items()}
+        as_holdout, sizes = None, {name: counted.rows for name, counted in counts.items()}
+        if holdout is not None and 0 < sizes["holdout"] < sizes["synthetic"]:
+            some = sampled(flat["synthetic"], sizes["holdout"] / sizes["synthetic"], seed, modelled)
+            some.write.parquet(str(work / "as-holdout"))  # every pass reads it, and a sample takes a shuffle of all rows
+            as_holdout = read_parquet(real.sparkSession.read, [work / "as-holdout"])
         evidence = Evidence(
             flat["real"],
             flat["synthetic"],
@@ -66,6 +71,7 @@ def evaluate_frames(
             counts["synthetic"],
             flat.get("holdout"),
             counts.get("holdout"),
+            synthetic_at_holdout=as_holdout,
             target=target,
             protected=tuple(dict.fromkeys(protected)),
             positive=positive,

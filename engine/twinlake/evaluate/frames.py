@@ -6,12 +6,14 @@ collected; every function returns a lazy DataFrame.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 from pyspark.sql.window import Window
+
+from twinlake.tables.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -60,14 +62,21 @@ def typed(frame: DataFrame, evidence: Evidence) -> DataFrame:
     return plain.select(*numbers, *texts)
 
 
-def sampled(frame: DataFrame, share: float, seed: int) -> DataFrame:
-    """About `share` of the rows, chosen by a hash of the row and its occurrence number among identical rows.
+def cells_of(numbers: Iterable[Column]) -> Column:
+    """A row for each of the double columns, `cell` their position and `x` the value: aggregates of a long table are planned at
+    once, those of each of a thousand columns in minutes."""
+    return F.posexplode(F.array(*numbers)).alias("cell", "x")
+
+
+def sampled(frame: DataFrame, share: float, seed: int, columns: Sequence[str] | None = None) -> DataFrame:
+    """About `share` of the rows, chosen by a hash of the row and its occurrence number among identical rows; of its `columns`
+    where they are given.
 
     A pure function of the multiset of rows: partitions and their order do not matter.
     """
     if share >= 1.0:
         return frame
-    keyed = frame.withColumn("__hash", F.xxhash64(*frame.columns))
+    keyed = frame.withColumn("__hash", F.xxhash64(*map(quoted, frame.columns if columns is None else columns)))
     numbered = keyed.withColumn("__nth", F.row_number().over(Window.partitionBy("__hash").orderBy("__hash")))
     chosen = F.pmod(F.xxhash64("__hash", "__nth", F.lit(seed)), F.lit(1 << 40)) < F.lit(int(share * (1 << 40)))
     return numbered.where(chosen).drop("__hash", "__nth")

@@ -20,13 +20,12 @@ from pyspark.sql.window import Window
 
 from twinlake.evaluate.counters import Floats, Ints, doubles, summed
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides, typed
+from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides, cells_of, typed
 
 Bools = npt.NDArray[np.bool_]
 CATEGORY_CAP = 100
 LISTED_CATEGORIES = 1000
 CELL_BUDGET = 1 << 22
-EXPRESSIONS = 60
 PAIRED = 128
 
 
@@ -58,25 +57,19 @@ def facts(evidence: Evidence) -> Facts:
 
 
 def _facts(evidence: Evidence) -> Facts:
-    names = [f"n{i}" for i in range(len(evidence.numeric()))]
-    frame = all_sides(evidence)
-    out = np.full((5, 4, len(names)), np.nan)
+    width = len(evidence.numeric())
+    out = np.full((5, 4, width), np.nan)
     rows = np.zeros(4, dtype=np.int64)
-    for start in range(0, max(len(names), 1), EXPRESSIONS):
-        some = names[start : start + EXPRESSIONS]
-        wanted = [
-            f(n).cast("double").alias(f"{n}_{i}")
-            for n in some
-            for i, f in enumerate((F.count, F.avg, F.stddev_pop, F.min, F.max))
-        ]
-        for row in frame.groupBy("side").agg(F.count(F.lit(1)).alias("rows"), *wanted).toArrow().to_pylist():
-            side = row["side"]
-            rows[side] = row["rows"]
-            for j, name in enumerate(some):
-                cells = [row[f"{name}_{i}"] for i in range(5)]
-                out[:, side, start + j] = [np.nan if x is None else x for x in cells]
+    # The first cell of a row is a constant, so that a table without numbers has its rows counted.
+    long = all_sides(evidence).select("side", cells_of([F.lit(0.0), *(F.col(f"n{i}") for i in range(width))]))
+    wanted = [f("x").cast("double").alias(f.__name__) for f in (F.count, F.avg, F.stddev_pop, F.min, F.max)]
+    for row in long.groupBy("side", "cell").agg(F.count(F.lit(1)).alias("rows"), *wanted).toArrow().to_pylist():
+        side, cell = row.pop("side"), row.pop("cell")
+        rows[side] = row.pop("rows")
+        if cell:
+            out[:, side, cell - 1] = [np.nan if x is None else x for x in row.values()]
     n, mean, std, low, high = out
-    return Facts(rows, n, mean, std, low, high, _medians(evidence, (np.nan_to_num(out[0]) < rows[:, None]).any(0)))
+    return Facts(rows, n, mean, std, low, high, _medians(evidence, (np.nan_to_num(n) < rows[:, None]).any(0)))
 
 
 def _medians(evidence: Evidence, wanted: Bools) -> Floats:
@@ -84,13 +77,12 @@ def _medians(evidence: Evidence, wanted: Bools) -> Floats:
 
     Exact up to about 100,000 distinct values; beyond that off by at most 1e-5 in rank.
     """
-    out = np.full(len(wanted), np.nan)
-    frame, names = typed(evidence.real, evidence), np.flatnonzero(wanted)
-    for start in range(0, len(names), EXPRESSIONS):
-        some = names[start : start + EXPRESSIONS]
-        asked = [F.percentile_approx(f"n{i}", 0.5, 100_000).alias(f"n{i}") for i in some]
-        found = frame.agg(*asked).toArrow().to_pylist()[0]
-        out[some] = [np.nan if found[f"n{i}"] is None else found[f"n{i}"] for i in some]
+    out, columns = np.full(len(wanted), np.nan), np.flatnonzero(wanted)
+    if len(columns):
+        long = typed(evidence.real, evidence).select(cells_of(F.col(f"n{i}") for i in columns))
+        median = F.percentile_approx("x", 0.5, 100_000).alias("median")
+        for row in long.groupBy("cell").agg(median).toArrow().to_pylist():
+            out[columns[row["cell"]]] = np.nan if row["median"] is None else row["median"]
     return out
 
 

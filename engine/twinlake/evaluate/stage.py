@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import Config
@@ -81,6 +82,9 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         flat_frame(read_parquet(spark.read, part_files(folder.holdout)), codec.names, codec.leaves) if has_holdout else None,
         holdout if has_holdout else None,
         first if has_holdout and first.rows else None,
+        flat_frame(first_rows(spark, folder.synthetic, first.rows), codec.names, codec.leaves)
+        if has_holdout and 0 < first.rows < manifest["rows"]
+        else None,
         target=config.evaluate.target,
         protected=tuple(dict.fromkeys(config.evaluate.protected)),
         positive=config.evaluate.positive,
@@ -91,6 +95,21 @@ def evidence_of(spark: SparkSession, folder: RunFolder, config: Config) -> Evide
         secrets=tuple(dict.fromkeys(config.evaluate.secrets)),
         model=str(folder.model) if folder.model.is_dir() else None,
     )
+
+
+def first_rows(spark: SparkSession, twin: Path, rows: int) -> DataFrame:
+    """The `rows` rows of the lowest row ids: a sample, for which row gets which id is random."""
+    from pyspark.sql import functions as F
+
+    files, left = [], rows
+    for part, file in zip(read_manifest(twin)["parts"], part_files(twin), strict=True):
+        files.append(file)
+        if left <= part["rows"]:
+            break
+        left -= part["rows"]
+    found = read_parquet(spark.read, files)
+    where = found.metadataColumn("_metadata")  # also where the table has a column of that name
+    return found.where((where["file_name"] != Path(files[-1]).name) | (where["row_index"] < F.lit(left)))
 
 
 def promised_of(codec: Codec, real: DataFrame, twin: DataFrame, rules: tuple[Rule, ...] = ()) -> Promised:

@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from twinlake.core.seeds import derive, generator
 from twinlake.evaluate.counters import Floats, doubles, summed
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.frames import all_sides, typed
-from twinlake.evaluate.passes import EXPRESSIONS, categories, paired
+from twinlake.evaluate.frames import all_sides, cells_of, typed
+from twinlake.evaluate.passes import categories, paired
 
 CODES = 8
 BINS, OTHER, MISSING = 6, 6, 7
@@ -66,13 +66,12 @@ def _triple_counts(evidence: Evidence) -> list[Floats]:
 
 
 def _bins(view: Evidence) -> Bins:
-    names = [f"n{i}" for i in range(len(view.numeric()))]
-    frame, edges = typed(view.real, view), []
-    for start in range(0, len(names), EXPRESSIONS):
-        some = names[start : start + EXPRESSIONS]
-        wanted = [F.percentile_approx(n, [i / BINS for i in range(1, BINS)], ACCURACY).alias(n) for n in some]
-        found = frame.agg(*wanted).toArrow().to_pylist()[0]
-        edges += [np.unique(np.array(found[n] or [], np.float64)) for n in some]
+    width, found = len(view.numeric()), {}
+    if width:
+        cuts = F.percentile_approx("x", [i / BINS for i in range(1, BINS)], ACCURACY).alias("cuts")
+        cells = typed(view.real, view).select(cells_of(F.col(f"n{i}") for i in range(width)))
+        found = {row["cell"]: row["cuts"] for row in cells.groupBy("cell").agg(cuts).toArrow().to_pylist()}
+    edges = [np.unique(np.array(found.get(i) or [], np.float64)) for i in range(width)]
     values = [v[:BINS] for v in categories(view).values]
     every = list(itertools.combinations(range(len(edges) + len(values)), 3))
     chosen = sorted(generator(derive(view.seed, "triples")).permutation(len(every))[:MOST_TRIPLES].tolist())
