@@ -311,6 +311,34 @@ def test_a_model_far_from_the_table_is_not_asked_for_other_rows_by_itself(tmp_pa
     assert asked is not None and asked.far is not None and asked.strict and notes == []
 
 
+def test_a_place_where_many_are_near_is_not_thinned_out(tmp_path: Path) -> None:
+    """All train rows hold one pair of categories of nine, and half of the drawn rows that do are refused. Fresh rows in their
+    place would leave 0.5 + 0.5 x 0.11 of the pair; a redraw that keeps three columns of four in the mean leaves more."""
+    crowd = Made(tmp_path, codec_of(TABLE, 3), 0, 0)
+    for name, seed, rows in (("protected", 101, 40_000), ("private/holdout", 102, 20_000)):
+        shutil.rmtree(crowd.folder.root / name)
+        crowd.publish(name, seed, rows, alike=True)
+    filters, _ = crowd.filters()
+    assert filters is not None
+
+    def pairs(rows: pa.Table) -> npt.NDArray[np.bool_]:
+        both = pc.and_(pc.equal(rows["kind"], "kind0"), pc.equal(rows["place"], "place0"))
+        return np.asarray(both.to_numpy(zero_copy_only=False))
+
+    plain = crowd.rows(7, 20_000)
+    of_crowd = crowd.model.codec.encode(plain.filter(pa.array(pairs(plain))).combine_chunks().to_batches()[0])
+    screen = Screen.of(filters, None)
+    near = float(np.median(screen.forest.nearest(screen.places.points(of_crowd))[0]))
+    half = replace(filters, near=near, far=None, unlikely=None)
+    refused: Counter[str] = Counter()
+    drawn = crowd.rows(7, 20_000, half, refused)
+    assert refused["left"] == 0 and crowd.refused(half, drawn)["similarity"] == 0.0
+    assert 0.65 < pairs(drawn).sum() / pairs(plain).sum() < 0.9
+    job = Job(str(crowd.folder.model), crowd.digest, 20_000, 7, {}, filters=half)
+    alone = pa.Table.from_batches([batch for block in range(5) for _, _, batch in decoded(range(block, block + 1), job)])
+    assert alone.equals(drawn)
+
+
 def test_a_budget_turns_filters_off_and_refuses_those_asked_for() -> None:
     assert AUTO.within_budget() == NONE == NONE.within_budget()
     with pytest.raises(ValueError, match=r"privacy\.filters\.similarity: high"):
