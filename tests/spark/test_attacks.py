@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from twinlake.evaluate.attacks import likelihood
+from twinlake.evaluate.evaluate import Evaluation
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.metrics import METRICS
-from twinlake.evaluate.metrics.attacks import ATTACKED, ATTACKS
+from twinlake.evaluate.metrics.attacks import OF_ROWS
 from twinlake.models.sampler import TabularSampler
 from twinlake.models.store import check_model, load_model
 
 pytestmark = pytest.mark.spark
 ROWS, HELD = 2400, 1200
+MEASURED = (*OF_ROWS, "privacy_risk")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +46,8 @@ def evidence(spark: Any, adult_rows: Callable[[int], Any], tmp_path_factory: pyt
 
 def test_the_rows_trained_on_are_flagged(evidence: Callable[..., Evidence], adult_rows: Callable[[int], Any]) -> None:
     twin = evidence("same", adult_rows(ROWS))
-    found = {name: METRICS[name].compute(twin) for name in ATTACKED}
-    for name in ATTACKS:
+    found = {name: METRICS[name].compute(twin) for name in MEASURED}
+    for name in OF_ROWS:
         assert found[name].interval[0] > 0.5, name
     assert found["privacy_risk"].detail["level"] == "Poor"
     assert METRICS["near_copies"].compute(twin).detail["excess"][1] > 0.9
@@ -54,7 +57,7 @@ def test_the_rows_trained_on_are_flagged(evidence: Callable[..., Evidence], adul
 
 def test_other_rows_of_the_table_are_not(evidence: Callable[..., Evidence], adult_rows: Callable[[int], Any]) -> None:
     twin = evidence("fresh", adult_rows(2 * ROWS + HELD).slice(ROWS + HELD, ROWS))
-    found = {name: METRICS[name].compute(twin) for name in ATTACKED}
+    found = {name: METRICS[name].compute(twin) for name in MEASURED}
     for name, result in found.items():
         assert result.interval[0] == 0.0 and result.value <= result.interval[1], name
     assert found["privacy_risk"].detail["level"] in ("Good", "Very Good", "Excellent")
@@ -65,7 +68,7 @@ def test_other_rows_of_the_table_are_not(evidence: Callable[..., Evidence], adul
 
 def test_the_holdout_itself_is_not(evidence: Callable[..., Evidence], adult_rows: Callable[[int], Any]) -> None:
     twin = evidence("holdout", adult_rows(ROWS + HELD).slice(ROWS))
-    for name in ATTACKED:
+    for name in MEASURED:
         assert METRICS[name].compute(twin).interval[0] == 0.0, name
 
 
@@ -101,5 +104,10 @@ def test_what_the_model_itself_holds_likely_is_an_attack(
     twin = evidence("told", adult_rows(2 * ROWS + HELD).slice(ROWS + HELD, ROWS))
     told = likelihood.Likelihoods(draw.normal(3, 1, ROWS), draw.normal(0, 1, HELD))
     twin.memo["likelihoods"] = told
-    result = METRICS["membership_inference"].compute(twin)
+    result = METRICS["model_membership"].compute(twin)
     assert result.detail["strongest"].startswith("the model's own probability") and result.interval[0] > 0.7
+    of_rows = METRICS["privacy_risk"].compute(twin)
+    assert "model_membership" not in of_rows.detail["attacks"] and of_rows.interval[0] <= 0.01
+    told = Evaluation(None, "", {"model_membership": result}).model_exposure
+    assert told is not None and re.search(r"risk [789]\d% or more", told) and "model folder" in told
+    assert Evaluation(None, "", {"model_membership": of_rows}).model_exposure is None

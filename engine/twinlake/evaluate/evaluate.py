@@ -19,6 +19,7 @@ from twinlake.core.progress import Progress, Silent
 from twinlake.evaluate.evidence import Evidence, Metric, Result
 from twinlake.evaluate.metrics import METRICS
 from twinlake.evaluate.metrics.score import OF_TEXTS, TABULAR, grade, quality_score
+from twinlake.evaluate.protection import SMALL
 
 Number = int | float
 
@@ -103,6 +104,14 @@ class Evaluation:
         told = result.detail if result is not None else {}
         return f"{told['level']}. {told['why']}" if told.get("level") else None
 
+    @property
+    def model_exposure(self) -> str | None:
+        """What whoever has the model itself surely gains, in one line; None where that is little, or could not be tried."""
+        result = self.results.get("model_membership")
+        low = result.interval[0] if result is not None and result.interval is not None else 0.0
+        told = f"Whoever has the model folder tells people trained on from others (risk {low:.0%} or more)"
+        return f"{told}: keep it as private as the table." if low > SMALL else None
+
     def to_json(self) -> str:
         """Strict JSON text."""
         whole = {"format": 1, "score": self.score, "grade": self.grade, "facts": self.facts}
@@ -142,6 +151,7 @@ class Evaluation:
         beside = "no holdout" if ceiling is None else f"real holdout rows: {ceiling:.1f}"
         lines = [f"quality {_short(self.score, 1)} of 100, {self.grade} ({beside})"]
         lines += [f"protection {self.protection}"] if self.protection else []
+        lines += [self.model_exposure] if self.model_exposure else []
         lines.append("")
         lines.append(f"{'metric':<24}{'twin':>10}{'holdout':>10}  better")
         for name, result in self.results.items():

@@ -18,9 +18,10 @@ MEANING = {
     "linkability": "Half of someone's columns lie in one place, half in another: the twin tells that they belong together.",
     "attribute_inference": "All of someone's columns but one are known: the twin tells the last.",
     "membership_inference": "Someone's whole row is known: the twin tells that it was trained on.",
+    "model_membership": "The same by the model folder, which is not part of the twin. It does not count for the level.",
 }
 NOT_MEASURED = (
-    "Attacks that nobody has thought of, or that know more than the twin: other tables, the model's weights, earlier twins.",
+    "Attacks that nobody has thought of, or that know more than the twin: other tables, gradients of the model, earlier twins.",
     "People with several rows: an attack is made on a row, not on all rows of one person.",
     "Columns that are replaced instead of modelled (names, keys, e-mail addresses, texts).",
 )
@@ -67,6 +68,7 @@ def attacks(evaluation: Evaluation, plots: Plotter, guarantee: Mapping[str, Any]
     return {
         "level": detail.get("level"),
         "why": detail.get("why"),
+        "model": evaluation.model_exposure,
         "guarantee": guarantee_lines(guarantee),
         "svg": plots.risks(titles, list(risks.values()), f"Risk of each attack beyond its control: {spoken}")
         if risks

@@ -32,6 +32,7 @@ class RunResult:
     synthetic: str | None
     report: Path | None
     protection: str | None = None
+    model_exposure: str | None = None
 
     def summary(self) -> str:
         """Plain text for the end of a run: the score, where things are, what to try next."""
@@ -41,6 +42,8 @@ class RunResult:
             lines.append(f"score     {self.score:.1f} of 100, {self.grade}{beside}")
         if self.protection is not None:
             lines.append(f"privacy   {self.protection}")
+        if self.model_exposure is not None:
+            lines.append(f"          {self.model_exposure}")
         if self.synthetic is not None:
             lines.append(f"twin      {self.rows:,} rows in {_near(Path(self.synthetic))}")
         if self.report is not None:
@@ -78,6 +81,7 @@ def result_of(folder: RunFolder, status: dict[str, str]) -> RunResult:
         str(folder.synthetic) if published else None,
         folder / "report.html" if "report" in status else None,
         found.protection if found else None,
+        found.model_exposure if found else None,
     )
 
 

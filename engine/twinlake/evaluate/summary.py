@@ -18,7 +18,7 @@ def markdown_summary(evaluation: Evaluation, name: str) -> str:
     parts = [f"# {markdown_text(escaped(name))}", f"**Quality score: {score}.** {headline(evaluation)}"]
     parts.append(f"Rows: {', '.join(rows)}.")
     if line := evaluation.protection:
-        parts.insert(2, f"**Protection: {markdown_text(line)}**")
+        parts.insert(2, f"**Protection: {markdown_text(line)}** {evaluation.model_exposure or ''}".rstrip())
     for group in groups(evaluation):
         table = [["", "twin", "real holdout rows", "what it means"]]
         table += [[m["title"], m["value"], m["reference"], m["verdict"]] for m in group["metrics"]]

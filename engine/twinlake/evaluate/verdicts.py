@@ -193,6 +193,7 @@ _SPECIAL = {
     "linkability": _risk,
     "attribute_inference": _risk,
     "membership_inference": _risk,
+    "model_membership": _risk,
     "privacy_risk": _strongest,
     "text_copies": _text_copies,
     "closest_record": _closest,

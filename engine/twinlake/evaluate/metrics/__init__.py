@@ -29,7 +29,7 @@ METRICS: dict[str, Metric] = {
     **UTILITY,  # auc_gap, accuracy_gap, r2_gap, augmented_gain
     **DETECTION,  # detection
     **FAIRNESS,  # demographic_parity_gap, equalized_odds_gap
-    **ATTACKED,  # copies, singling_out, linkability, attribute_inference, membership_inference, privacy_risk
+    **ATTACKED,  # copies, singling_out, linkability, attribute_inference, membership_inference, model_membership, privacy_risk
     **PRIVACY,  # exact_copies, near_copies, closest_record, closer_to_train, nearest_in_train_lift, neighbour_ratio
 }
 

@@ -2,9 +2,10 @@
 
 Attacks of Giomi et al. (PoPETs 2023): singling out, linkability, attribute inference. Membership inference by the distance to
 the nearest twin row, by that over the distance to real rows never seen, a ratio of densities (van Breugel et al., "Membership
-inference attacks against synthetic data through overfitting detection" (DOMIAS), AISTATS 2023), and by the probability that the
-model itself gives a row, where it does. Every attack tries in several ways; its strongest try is reported, with an interval
-that holds for all of them at once. A metric is 0 where people trained on are hit no more often than people never seen.
+inference attacks against synthetic data through overfitting detection" (DOMIAS), AISTATS 2023). Every attack tries in several
+ways; its strongest try is reported, with an interval that holds for all of them at once. A metric is 0 where people trained on
+are hit no more often than people never seen. All but one are made on the twin's rows, which are what is given away; the other
+asks the model itself how likely a row is, where it can say so, and is told apart.
 """
 
 from __future__ import annotations
@@ -100,11 +101,16 @@ def membership_inference(evidence: Evidence) -> list[Try] | str:
     ratio = np.log(np.sqrt(beside) + 0.01) - known
     tries = scored("nearest row", -known, asked.trained, asked.control)
     tries += scored("density ratio", ratio, asked.trained, asked.apart)
-    told = likelihoods(evidence)
-    if told is not None and min(len(told.trained), len(told.unseen)) >= FEWEST:
-        score = np.concatenate([told.trained, told.unseen])
-        tries += scored("the model's own probability", score, len(told.trained), len(told.unseen))
     return tries
+
+
+def model_membership(evidence: Evidence) -> list[Try] | str:
+    """The same, by the probability that the model itself gives the row: for whoever has the model folder."""
+    told = likelihoods(evidence)
+    if told is None or min(len(told.trained), len(told.unseen)) < FEWEST:
+        return "no probabilities of enough rows trained on and never seen"
+    score = np.concatenate([told.trained, told.unseen])
+    return scored("the model's own probability", score, len(told.trained), len(told.unseen))
 
 
 def scored(name: str, score: Floats, trained: int, control: int) -> list[Try]:
@@ -121,13 +127,14 @@ def scored(name: str, score: Floats, trained: int, control: int) -> list[Try]:
 
 
 Attack = Callable[[Evidence], list[Try] | str]
-ATTACKS: dict[str, tuple[str, Attack]] = {
+OF_ROWS: dict[str, tuple[str, Attack]] = {
     "copies": ("People who stand in the twin", copies),
     "singling_out": ("Singling out", singling_out),
     "linkability": ("Linking two halves of a row", linkability),
     "attribute_inference": ("Guessing a secret column", attribute_inference),
     "membership_inference": ("Telling who was trained on", membership_inference),
 }
+ATTACKS = OF_ROWS | {"model_membership": ("Telling who was trained on, by the model itself", model_membership)}
 
 
 def tried(evidence: Evidence, name: str) -> list[Try] | str:
@@ -147,8 +154,8 @@ def risk_of(name: str, evidence: Evidence) -> Result:
 
 
 def privacy_risk(evidence: Evidence) -> Result:
-    """The strongest try of all attacks, with an interval that holds for all of them at once."""
-    found = {name: tried(evidence, name) for name in ATTACKS}
+    """The strongest try of all attacks on the rows, with an interval that holds for all of them at once."""
+    found = {name: tried(evidence, name) for name in OF_ROWS}
     every = {name: tries for name, tries in found.items() if not isinstance(tries, str)}
     missing = {name: tries for name, tries in found.items() if isinstance(tries, str)}
     if not every:
