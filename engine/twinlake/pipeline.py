@@ -32,6 +32,7 @@ from twinlake.tables.split import rows_of_units
 from twinlake.tables.stages import Stage, run_stages, stages_to_run
 from twinlake.train.cost import run_cost
 from twinlake.train.fit import train_run
+from twinlake.train.ledger import LEDGER
 from twinlake.train.private_codec import encode_privately
 from twinlake.transform.plan import tags_of
 from twinlake.transform.policy import policy_text
@@ -81,6 +82,7 @@ def encode(run: Run) -> str:
     if run.config.privacy.epsilon is not None:
         decimals = {c.name: c.decimals for c in read_profile(run.folder).columns}
         return encode_privately(run.spark, run.folder, read_plan(run.folder, run.source), decimals, run.config)
+    (run.folder / LEDGER).unlink(missing_ok=True)  # an earlier run in this folder may have had a budget
     return encode_run(run.spark, run.folder, read_plan(run.folder, run.source), run.config)
 
 

@@ -218,6 +218,14 @@ def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, spark
     assert {stage for stage, what in result.status.items() if what == "done"} == {"transform"}
 
 
+def test_the_ledger_of_an_earlier_budget_does_not_stay(finished: Finished, spark: Any, copy: Path) -> None:
+    """What the rows are learned from now was counted exactly: a ledger beside it would promise what does not hold."""
+    (copy / "ledger.json").write_text("{}")
+    (copy / "codec.json").unlink()
+    result = pipeline.run(finished.config(run={"dir": str(copy)}), spark=spark, last="encode")
+    assert result.status["encode"] == "done" and not (copy / "ledger.json").exists()
+
+
 def test_a_steered_twin_tops_up_the_real_rows(finished: Finished, spark: Any, copy: Path) -> None:
     """Balance counts the train rows; the augmented table is as balanced as asked, and says which rows are real."""
     steered = {"balance": {"columns": ["income"], "mode": "additive"}, "augment": True, "rules": ["age + 0 < 75"]}

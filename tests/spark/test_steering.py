@@ -281,6 +281,7 @@ class TestRules:
             ({"unique": ["lwo"]}, "low"),
             ({"unique": []}, "rule 1 must be"),
             ({"ordered": ["low"]}, "rule 1 must be"),
+            ({"one_hot": ["low", "name"]}, "column 'name' is string; one_hot takes columns of 0 and 1 or of booleans"),
             ({"function": ["low"]}, "rule 1 must be"),
             ({"function": "plausible"}, "must be written as checks.py:plausible"),
             ({"function": "none/checks.py:plausible"}, "there is no file"),
@@ -290,4 +291,4 @@ class TestRules:
     )
     def test_rules_that_cannot_be_asked_are_refused(self, spark: SparkSession, rule: Any, named: str) -> None:
         with pytest.raises(ConfigError, match=named):
-            check_rules(read_rules([rule]), spark.createDataFrame([], "low int, high int"))
+            check_rules(read_rules([rule]), spark.createDataFrame([], "low int, high int, name string"))

@@ -7,6 +7,7 @@ collected; every function returns a lazy DataFrame.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -107,6 +108,11 @@ def row_counts(evidence: Evidence) -> dict[int, int]:
 
 def all_sides(evidence: Evidence, view: Callable[[DataFrame, Evidence], DataFrame] = typed) -> DataFrame:
     """Every table as one frame of its side and the columns of `view`; each partition holds rows of one side."""
+    # expressions of a thousand columns take seconds to write down, and most passes read the typed tables
+    return evidence.once("sides", partial(_all_sides, view)) if view is typed else _all_sides(view, evidence)
+
+
+def _all_sides(view: Callable[[DataFrame, Evidence], DataFrame], evidence: Evidence) -> DataFrame:
     rows = row_counts(evidence)
     twin = view(evidence.synthetic, evidence)
     sides = [(TRAIN, view(evidence.real, evidence)), (TWIN, twin)]

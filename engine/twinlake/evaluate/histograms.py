@@ -16,7 +16,7 @@ import pyarrow as pa
 from twinlake.evaluate.counters import Floats, doubles, summed
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import TRAIN, all_sides
-from twinlake.evaluate.passes import Coder, coder, facts, joint, others, paired, power_sums
+from twinlake.evaluate.passes import Coder, coder, facts, joint, numbers_of, others, paired, power_sums
 
 MOST_BINS = 500
 DENSITY = 40
@@ -129,7 +129,7 @@ def histograms(evidence: Evidence) -> Histograms:
 
 def _histograms(evidence: Evidence) -> Histograms:
     known, code, axes = facts(evidence), coder(evidence), principal_axes(evidence)
-    frame, sides = all_sides(evidence), others(evidence)
+    frame, sides = all_sides(evidence) if axes is not None else numbers_of(evidence), others(evidence)
     whole = _whole_numbers(evidence)
     power = power_sums(evidence)
     bins: Bins = {s: [] for s in sides}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from pyspark.sql.window import Window
 from twinlake.evaluate.counters import Floats, Ints, doubles, summed
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides, cells_of, typed
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 Bools = npt.NDArray[np.bool_]
 CATEGORY_CAP = 100
@@ -217,7 +220,12 @@ def power_sums(evidence: Evidence) -> Floats:
     if paired(evidence) is evidence:
         return joint(evidence)[TRAIN]["power"]
     code, shape = coder(evidence), (4, len(evidence.numeric()))
-    return summed(all_sides(evidence), partial(power_step, code), {"power": shape})[TRAIN]["power"]
+    return summed(numbers_of(evidence), partial(power_step, code), {"power": shape})[TRAIN]["power"]
+
+
+def numbers_of(evidence: Evidence) -> DataFrame:
+    """The sides' numbers alone: what categories tell is not read."""
+    return all_sides(evidence).select("side", *[f"n{i}" for i in range(len(evidence.numeric()))])
 
 
 def power_step(code: Coder, batch: pa.RecordBatch, side: int) -> Mapping[str, Floats]:

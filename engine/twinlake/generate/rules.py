@@ -70,11 +70,18 @@ def check_rules(rules: Sequence[Rule], df: DataFrame, with_leaves: bool = False)
     """Errors: ConfigError for a rule that can't be asked of this table. `with_leaves`: it has all leaves of nested columns that
     are modelled as columns; else a rule may name some that it has not yet."""
     from pyspark.errors import PySparkException
+    from pyspark.sql.types import BooleanType, NumericType
 
     for rule in rules:
         for name in rule.columns:
             if name not in df.columns and (with_leaves or not has_column(df.schema, name)):
                 raise ConfigError(f"generate.rules: no column {in_quotes(name)}{nearest(name, df.columns)}")
+            kind = df.schema[name].dataType if rule.kind == "one_hot" and name in df.columns else None
+            if kind is not None and not isinstance(kind, (BooleanType, NumericType)):
+                raise ConfigError(
+                    f"generate.rules: {in_quotes(rule.text)}: column {in_quotes(name)} is {kind.simpleString()}; one_hot takes "
+                    "columns of 0 and 1 or of booleans, a rule over others is a condition in Spark SQL"
+                )
         try:
             if rule.kind in ("sql", "one_hot") and set(rule.columns) <= set(df.columns):
                 df.limit(0).where(_broken_cell(rule)).schema  # noqa: B018  # a Connect session finds the error only here

@@ -137,15 +137,6 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
     return _converted(alphas, rho * alphas, delta)
 
 
-def zcdp_rho(epsilon: float, delta: float) -> float:
-    """The largest rho whose zCDP is within (`epsilon`, `delta`), to a relative 1e-9."""
-    low, high = 0.0, epsilon + math.log(1.0 / delta)
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if zcdp_epsilon(middle, delta) <= epsilon else (low, middle)
-    return low
-
-
 def smallest_sigma(releases: Callable[[float], Sequence[Release]], epsilon: float, delta: float) -> float:
     """The smallest noise multiplier, to 0.1% from above, with which `releases(sigma)` stays within (`epsilon`, `delta`).
 
