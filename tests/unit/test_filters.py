@@ -23,9 +23,9 @@ from twinlake.core.errors import DataError
 from twinlake.core.privacy_config import FiltersConfig
 from twinlake.core.progress import Silent
 from twinlake.generate import filter_index
-from twinlake.generate.blocks import Job, decoded
+from twinlake.generate.blocks import ATTEMPTS, Job, decoded
 from twinlake.generate.filter_index import filters_of
-from twinlake.generate.filters import ATTEMPTS, Filters, Screen
+from twinlake.generate.filters import Filters, Screen
 from twinlake.generate.generate import _refused
 from twinlake.generate.nearest import Forest, squared_distances
 from twinlake.generate.points import Places

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from twinlake.core.seeds import derive, generator, mix, uniform
-from twinlake.generate.filters import Filters, Screen, settled
+from twinlake.generate.filters import OUTLIERS, SIMILARITY, Filters, Screen
 from twinlake.generate.steering import Group, Steering, read_steering, words_of
 from twinlake.models.codec import Codec, encode_column
 from twinlake.models.column import Tokens
@@ -38,6 +38,12 @@ UInt64 = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 MAX_BLOCKS = 64
 BLOCKS_AT_ONCE = 8
+ATTEMPTS = 30
+"""How often a row that filters refuse is drawn again; the first STEPS keep most columns of one that was near to a train row."""
+STEPS = 20
+STAY = 0.75
+"""The chance of each column to be kept."""
+APART = 16  # bits: the n-th redraw of attempt a is attempt a + n 2^16, which no rule asks for
 
 
 @dataclass(frozen=True)
@@ -264,6 +270,52 @@ class Maker:
         if self.model.sampler is None:
             return np.zeros((len(row_ids), 0), np.uint16)
         return self.model.sampler.draw_rows(drawn, [*self.givens, *given], groups, known, style)
+
+
+def settled(
+    maker: Maker, screen: Screen, tokens: Tokens, rows: pa.RecordBatch, ids: UInt64, attempts: npt.NDArray[np.int64]
+) -> tuple[Tokens, pa.RecordBatch, Mapping[str, int]]:
+    """Decoded `rows` with those that do not pass drawn again, at most ATTEMPTS times, and their tokens; how many rows each
+    filter refused, and how many are `left` as the last attempt made them. `attempts`: which of each row these are.
+
+    An outlier gives way to a fresh row. A row that is near to a train row most often lies where people are many; fresh rows in
+    its place would thin them out. So most of its columns stay and the others are drawn given those (a step of a Gibbs sampler,
+    Geman and Geman, IEEE PAMI 6, 1984, which leaves the model's distribution as it is); the last attempts are fresh ones.
+    """
+    counts: Counter[str] = Counter()
+    kept, taken, made = [rows], np.arange(len(tokens)), len(tokens)
+    tokens = tokens.copy()
+    todo, near = np.arange(len(tokens)), np.zeros(len(tokens), np.bool_)
+    given = maker.model.sampler is not None and not maker.model.writes_rows  # others draw given columns slowly, or not at all
+    for again in range(ATTEMPTS + 1):
+        steps = near & given & (again <= STEPS)
+        for some, stays in ((todo[steps], True), (todo[~steps], False)) if again else ():
+            if not len(some):
+                continue
+            attempt = attempts[some] + (again << APART)
+            known = _staying(maker, tokens[some], ids[some], attempt) if stays else None
+            tokens[some], fresh = maker.decode(*maker.rows(ids[some], attempt, known), ids[some])
+            kept.append(fresh)
+            taken[some] = made + np.arange(len(some))
+            made += len(some)
+        refused = screen.refused(tokens[todo])
+        counts.update({name: int(hits.sum()) for name, hits in refused.items()})
+        failing = refused[SIMILARITY] | refused[OUTLIERS]
+        todo, near = todo[failing], (refused[SIMILARITY] & ~refused[OUTLIERS])[failing]
+        if not len(todo):
+            break
+    counts["left"] += len(todo)
+    whole = rows if len(kept) == 1 else pa.Table.from_batches(kept).take(pa.array(taken)).combine_chunks().to_batches()[0]
+    return tokens, whole, counts
+
+
+def _staying(maker: Maker, tokens: Tokens, ids: UInt64, attempts: npt.NDArray[np.int64]) -> Known:
+    """`tokens` [rows, S], of which those of most columns are known: which ones, the row's id and attempt decide."""
+    codec, mask = maker.codec, np.zeros(tokens.shape, np.bool_)
+    numbers = mix(mix(ids, derive(maker.job.seed, "filters")) + attempts.astype(np.uint64), derive(maker.job.seed, "stay"))
+    for column, slots in enumerate(codec.slots):
+        mask[:, list(slots)] = (uniform(numbers, derive(maker.job.seed, "stay", column)) < STAY)[:, None]
+    return Known(tokens, mask)
 
 
 def _columns_of(codec: Codec, known: Known | None) -> list[int]:

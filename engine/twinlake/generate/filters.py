@@ -1,43 +1,29 @@
-"""Filters of generated rows: those too near to a train row, and those where hardly any real row lies, are drawn again.
+"""Filters of generated rows: which are too near to a train row, and which lie where hardly any real row does.
 
-Runs where rows are drawn. Whether a row passes follows from the row, the filters' index of the train rows and three limits
-(generate/filter_index.py); so a row stays a pure function of (model, filters, seed, row id, attempt).
+Runs where rows are drawn, and those that it refuses are drawn again (generate/blocks.py). Whether a row passes follows from the
+row, the filters' index of the train rows and three limits (generate/filter_index.py); so a row stays a pure function of
+(model, filters, seed, row id, attempt).
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from twinlake.core.seeds import derive, mix, uniform
+from twinlake.core.seeds import derive
 from twinlake.generate.nearest import Forest, Tree
 from twinlake.generate.points import Places
 from twinlake.models.codec import Codec
 from twinlake.models.column import Tokens
-from twinlake.models.sampler import Known
 from twinlake.models.store import RowSampler
 
-if TYPE_CHECKING:
-    from twinlake.generate.blocks import Maker
-
-UInt64 = npt.NDArray[np.uint64]
 INDEX = "index.json"
 SIMILARITY, OUTLIERS = "similarity", "outliers"
-ATTEMPTS = 30
-STEPS = 20
-"""Of these so many keep columns of a row that was near to a train row."""
-STAY = 0.75
-"""The chance of each column."""
-APART = 16  # bits: the n-th redraw of attempt a is attempt a + n 2^16, which no rule asks for
 
 
 @dataclass(frozen=True)
@@ -111,49 +97,3 @@ def load_index(folder: str, digest: str) -> tuple[Places, Forest]:
         trees.append(Tree(derive(0, "filters", number), asked["column"], asked["cut"], asked["child"], order))
     points = np.load(root / "points.npy", mmap_mode="r")
     return places, Forest(points, np.load(root / "own.npy"), places.numbers, tuple(trees))
-
-
-def settled(
-    maker: Maker, screen: Screen, tokens: Tokens, rows: pa.RecordBatch, ids: UInt64, attempts: npt.NDArray[np.int64]
-) -> tuple[Tokens, pa.RecordBatch, Mapping[str, int]]:
-    """Decoded `rows` with those that do not pass drawn again, at most ATTEMPTS times, and their tokens; how many rows each
-    filter refused, and how many are `left` as the last attempt made them. `attempts`: which of each row these are.
-
-    An outlier gives way to a fresh row. A row that is near to a train row most often lies where people are many; fresh rows in
-    its place would thin them out. So most of its columns stay and the others are drawn given those (a step of a Gibbs sampler,
-    Geman and Geman, IEEE PAMI 6, 1984, which leaves the model's distribution as it is); the last attempts are fresh ones.
-    """
-    counts: Counter[str] = Counter()
-    kept, taken, made = [rows], np.arange(len(tokens)), len(tokens)
-    tokens = tokens.copy()
-    todo, near = np.arange(len(tokens)), np.zeros(len(tokens), np.bool_)
-    given = maker.model.sampler is not None and not maker.model.writes_rows  # others draw given columns slowly, or not at all
-    for again in range(ATTEMPTS + 1):
-        steps = near & given & (again <= STEPS)
-        for some, stays in ((todo[steps], True), (todo[~steps], False)) if again else ():
-            if not len(some):
-                continue
-            attempt = attempts[some] + (again << APART)
-            known = _staying(maker, tokens[some], ids[some], attempt) if stays else None
-            tokens[some], fresh = maker.decode(*maker.rows(ids[some], attempt, known), ids[some])
-            kept.append(fresh)
-            taken[some] = made + np.arange(len(some))
-            made += len(some)
-        refused = screen.refused(tokens[todo])
-        counts.update({name: int(hits.sum()) for name, hits in refused.items()})
-        failing = refused[SIMILARITY] | refused[OUTLIERS]
-        todo, near = todo[failing], (refused[SIMILARITY] & ~refused[OUTLIERS])[failing]
-        if not len(todo):
-            break
-    counts["left"] += len(todo)
-    whole = rows if len(kept) == 1 else pa.Table.from_batches(kept).take(pa.array(taken)).combine_chunks().to_batches()[0]
-    return tokens, whole, counts
-
-
-def _staying(maker: Maker, tokens: Tokens, ids: UInt64, attempts: npt.NDArray[np.int64]) -> Known:
-    """`tokens` [rows, S], of which those of most columns are known: which ones, the row's id and attempt decide."""
-    codec, mask = maker.codec, np.zeros(tokens.shape, np.bool_)
-    numbers = mix(mix(ids, derive(maker.job.seed, "filters")) + attempts.astype(np.uint64), derive(maker.job.seed, "stay"))
-    for column, slots in enumerate(codec.slots):
-        mask[:, list(slots)] = (uniform(numbers, derive(maker.job.seed, "stay", column)) < STAY)[:, None]
-    return Known(tokens, mask)

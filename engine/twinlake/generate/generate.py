@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from twinlake.core.errors import DataError, ModelError, in_quotes
 from twinlake.core.progress import Progress
-from twinlake.generate.blocks import Job, Maker, blocks_per_part, kernel_id, make_part, part_count
-from twinlake.generate.filters import ATTEMPTS, OUTLIERS, SIMILARITY
+from twinlake.generate.blocks import ATTEMPTS, Job, Maker, blocks_per_part, kernel_id, make_part, part_count
+from twinlake.generate.filters import OUTLIERS, SIMILARITY
 from twinlake.generate.rules import ATTEMPT, COPY, ROW, RULES, TEXT, Rule, broken, check_rules
 from twinlake.models.nested import with_leaves
 from twinlake.models.sampler import BLOCK_ROWS
