@@ -13,7 +13,7 @@ from twinlake.core.config import parse_config
 from twinlake.core.errors import DataError, TableError
 from twinlake.generate.stage import WRITTEN
 from twinlake.profile.repeats import find_repeats
-from twinlake.tables.source import open_source
+from twinlake.tables.source import open_holdout, open_source
 from twinlake.tables.spark_errors import spark_errors
 from twinlake.tables.split import Split, with_content
 
@@ -90,3 +90,27 @@ def test_a_first_line_that_is_no_header(spark: Any, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"source\.options\.sep") as caught:
         source_of(spark, tmp_path / "t.csv")
     assert "SECRET" not in str(caught.value)
+
+
+def test_what_only_looks_like_a_number_or_a_time_stays_text(spark: Any, tmp_path: Path) -> None:
+    """Spark alone makes 3910, 4930123456, 12.0 and a time of today of these."""
+    lines = [
+        "zip,phone,code,at,n,x,day,moment,change",
+        "53111,+4930123456,12D,23:10:05,7,0.5,2024-01-02,2024-01-02 10:00:00,+1",
+    ]
+    lines += ["03910,+4930999999,3F,09:00:59,10,-0.25,2024-02-29,2024-01-02 11:30:00,-2"]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    df = source_of(spark, tmp_path / "t.csv")
+    assert [kind for _, kind in df.dtypes] == ["string"] * 4 + ["int", "double", "date", "timestamp", "int"]
+    assert [tuple(row)[:5] for row in df.orderBy("n").collect()] == [
+        ("53111", "+4930123456", "12D", "23:10:05", 7),
+        ("03910", "+4930999999", "3F", "09:00:59", 10),
+    ]
+
+
+def test_a_holdout_whose_numbers_begin_with_no_zero_fits_a_source_of_text(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("zip\n03910\n53111\n")
+    (tmp_path / "own.csv").write_text("zip\n40210\n")
+    config = parse_config({"source": {"path": str(tmp_path / "t.csv")}, "holdout": {"source": str(tmp_path / "own.csv")}})
+    held = open_holdout(spark, config.holdout, open_source(spark, config.source))
+    assert held is not None and [tuple(row) for row in held.collect()] == [("40210",)]

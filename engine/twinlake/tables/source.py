@@ -1,7 +1,7 @@
 """Opens the table: a path or a catalog name becomes a DataFrame whose names and types were checked.
 
 The snapshot says which state of the source the run read (files with size and time, or the catalog name), so that a
-source that changes under a run is noticed. Nothing is read here but schemas and the head of a CSV file.
+source that changes under a run is noticed. Nothing is read here but schemas and the first rows of a CSV file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinlake.core.config import Config, HoldoutConfig, SourceConfig
 from twinlake.core.errors import ConfigError, TableError, escaped, in_quotes, nearest
+from twinlake.tables.csv_types import with_texts_kept
 from twinlake.tables.names import check_names, parse_table_name, quoted
 from twinlake.tables.nanoseconds import check_session, in_microseconds, nanoseconds
 from twinlake.tables.parts import as_named
@@ -127,17 +128,17 @@ def open_holdout(spark: SparkSession, config: HoldoutConfig, source: Source) -> 
         theirs = own.schema[field.name].dataType
         column = own[quoted(field.name)]
         if theirs != field.dataType:
-            if theirs.simpleString() not in NUMERIC or field.dataType.simpleString() not in NUMERIC:
-                raise TableError(
-                    f"holdout.source: column {in_quotes(field.name)} is {theirs.simpleString()}, "
-                    f"the source has {field.dataType.simpleString()}"
-                )
+            names = theirs.simpleString(), field.dataType.simpleString()
+            # integers of a CSV file without leading zeros are text where the source has some; the text is the same
+            if not (all(name in NUMERIC for name in names) or (names[0] in WHOLE and names[1] == "string")):
+                raise TableError(f"holdout.source: column {in_quotes(field.name)} is {names[0]}, the source has {names[1]}")
             column = column.cast(field.dataType).alias(field.name)
         picked.append(column)
     return own.select(*picked)
 
 
-NUMERIC = ("tinyint", "smallint", "int", "bigint", "float", "double")
+WHOLE = ("tinyint", "smallint", "int", "bigint")
+NUMERIC = (*WHOLE, "float", "double")
 
 
 def default_name(config: SourceConfig) -> str:
@@ -224,7 +225,10 @@ def _open_path(spark: SparkSession, path: str, config: SourceConfig) -> DataFram
     ours = {name: value for name, value in options.items() if name.lower() not in given}
     reader = spark.read.format(format_).options(**config.options, **ours)
     with spark_errors(f"source {escaped(path)}"):
-        df = reader.load(as_named(local.resolve()) if local is not None else path)
+        place = as_named(local.resolve()) if local is not None else path
+        df = reader.load(place)
+        if format_ == "csv":
+            df = with_texts_kept(df, reader, place)
         _ = df.schema
     return in_microseconds(df, fine) if fine else df
 
