@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinlake.core.errors import ModelError
+from twinlake.models.bin_labels import bin_labels
 from twinlake.models.codec import Codec, decode_column, encode_column
 from twinlake.models.column import ColumnCodec, column_from_json
 from twinlake.models.fitting import fit_column
@@ -166,6 +169,10 @@ def test_wide_categories_take_two_tokens() -> None:
         ("datetime-t", 0, ["2024-03-10T02:30:00"], ["2024-03-10 02:30:00"]),
         ("time", 0, ["00:00:00", "11:38:36", "23:59:59"], ["24:00:00", "9:05:00", "11:60:00", "11:38"]),
         ("time-hm", 0, ["00:00", "17:05"], ["17:05:00", "24:10", "7:05"]),
+        ("m/d/Y", 0, ["3/8/1971", "12/31/0001", "2/29/2000"], ["03/08/1971", "31/12/2000", "2/29/2001", "3/8/71", "3.8.1971"]),
+        ("dd.mm.Y", 0, ["08.03.1971", "31.12.9999"], ["8.3.1971", "12.31.2000", "08.03.1971 "]),
+        ("m/d/Y h:MM", 0, ["12/1/2010 8:26", "12/1/2010 0:00"], ["12/1/2010 08:26", "12/1/2010", "12/1/2010 24:00"]),
+        ("Y-mm-ddThh:MM:SS.fffZ", 0, ["1969-12-31T23:59:59.999Z"], ["1969-12-31T23:59:59Z", "1969-12-31 23:59:59.999Z"]),
     ],
 )
 def test_written_numbers_and_times(way: str, scale: int, written: list[str], foreign: list[str]) -> None:
@@ -184,6 +191,32 @@ def test_a_column_of_written_numbers() -> None:
     made = back(column, array).to_pylist()
     assert made.count("unknown") == 2 * K
     assert all(is_canonical(t, "shortest") for t in made if t != "unknown")
+
+
+DAYS = [dt.date(1950, 1, 1) + dt.timedelta(days=37 * n) for n in range(500)]  # up to the year 2000
+
+
+@pytest.mark.parametrize(
+    ("style", "write"),
+    [
+        ("m/d/Y", lambda d: f"{d.month}/{d.day}/{d.year}"),
+        ("d/m/Y", lambda d: f"{d.day}/{d.month}/{d.year}"),
+        ("mm/dd/Y", lambda d: d.strftime("%m/%d/%Y")),
+        ("dd.mm.Y", lambda d: d.strftime("%d.%m.%Y")),
+        ("m/d/Y h:MM", lambda d: f"{d.month}/{d.day}/{d.year} {d.day % 12}:05"),
+        ("Y-mm-ddThh:MM:SSZ", lambda d: f"{d}T0{d.day % 10}:00:09Z"),
+        ("date", str),
+    ],
+)
+@pytest.mark.parametrize("rows", [500, 60])
+def test_dates_as_people_write_them_are_learned_as_dates(style: str, write: Callable[[dt.date], str], rows: int) -> None:
+    """They were texts, made anew from the characters seen at each place: 0//2/1062."""
+    array = pa.array([*map(write, DAYS[:: 500 // rows][:rows]), "unknown", None])
+    column = fit(array, "string")
+    assert (column.method, column.text) == ("number", style)
+    made = [t for t in back(column, array).to_pylist() if t is not None]
+    assert len(made) >= rows and all(is_canonical(t, style) and 1950 <= int(re.findall("[0-9]{4}", t)[0]) <= 2000 for t in made)
+    assert len(bin_labels(column)) == column.sizes[0]
 
 
 def test_the_codec_is_json() -> None:

@@ -7,7 +7,8 @@ import datetime as dt
 import numpy as np
 
 from twinlake.models.column import BLOCK, ColumnCodec
-from twinlake.models.written import CLOCKS, TIME_FORMATS, write_texts
+from twinlake.models.dated import is_style, units_a_day
+from twinlake.models.written import CLOCKS, is_time, write_texts
 
 
 def bin_labels(column: ColumnCodec) -> list[str]:
@@ -42,8 +43,10 @@ def _shown(column: ColumnCodec, value: float) -> str:
     if column.text in CLOCKS:
         return str(write_texts(np.array([int(value)]), column.text, 0, 1)[0])
     value = value * column.period if column.period else value
-    if column.type in ("date", "timestamp", "timestamp_ntz") or column.text in TIME_FORMATS:
+    if column.type in ("date", "timestamp", "timestamp_ntz") or is_time(column.text):
         unit = "D" if column.type == "date" or column.text == "date" else "s" if column.text else "us"
+        if is_style(column.text):
+            unit = {1: "D", 1_440: "m", 86_400: "s"}.get(units_a_day(column.text), "ms")
         shown = str(np.array(int(value) * column.step, np.int64).astype(f"datetime64[{unit}]"))
         return shown.replace("T", " ")[: 10 if unit == "D" else 16]
     return f"{value / 10**column.scale:.6g}" if column.domain == "int" else f"{value:.6g}"

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from twinlake.models.automaton import Automaton, Builder, days_between, merged
 from twinlake.models.column import ColumnCodec, Tokens
+from twinlake.models.dated import is_style, units_a_day
 from twinlake.models.numbers import from_domain, in_state, to_domain
 from twinlake.models.times import DAY_US
 from twinlake.models.written import from_text
@@ -64,6 +65,8 @@ def _units_a_day(column: ColumnCodec) -> int:
         return 1
     if column.text in ("datetime", "datetime-t"):
         return 86_400
+    if is_style(column.text):
+        return units_a_day(column.text)
     whole = column.type.startswith("timestamp") and DAY_US % column.step == 0
     day = DAY_US // column.step if whole else 0
     return day if day in CLOCK_DIGITS else 0

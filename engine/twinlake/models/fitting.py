@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from twinlake.models.cells import MAX_ATOMS, MAX_SINGLE_BINS, cells_of, heavy
 from twinlake.models.column import BLOCK, STATES, ColumnCodec
+from twinlake.models.dated import candidates, is_style, read_dates, units_a_day
 from twinlake.models.times import DAY_US, STEPS_US, Phase, period_of
-from twinlake.models.written import BEYOND, CLOCKS, TIME_FORMATS, is_canonical, whole_time
+from twinlake.models.written import BEYOND, CLOCKS, TIME_FORMATS, is_canonical, is_time, whole_times
 from twinlake.profile.kinds import decimals_of, kind_of
 from twinlake.profile.statistics import ColumnStatistics
 
@@ -64,7 +66,11 @@ def _fit(stats: ColumnStatistics, people: int) -> ColumnCodec:
         return _fit_category(stats, people)
     if stats.type not in ("string", "boolean"):
         return _fit_number(stats, people) or _fit_category(stats, people)
-    if stats.type == "string" and stats.distinct > MAX_ATOMS and (written := _written_as(stats)):
+    if (
+        stats.type == "string"
+        and (written := _written_as(stats))
+        and (stats.distinct > MAX_ATOMS or (is_time(written[0]) and _kept_share(stats, people) < KEPT_SHARE))
+    ):
         number = _fit_number(stats, people, written)
         if number is not None:
             return number
@@ -84,9 +90,17 @@ def _null_state(stats: ColumnStatistics, people: int) -> tuple[str, ...]:
     return ("null",) if stats.nulls >= people else ()
 
 
+def _kept(stats: ColumnStatistics, people: int) -> list[str]:
+    return [value for value, count in stats.counts.items() if count >= people][:MAX_CATEGORIES]
+
+
+def _kept_share(stats: ColumnStatistics, people: int) -> float:
+    """How many of the rows hold a value that may be shown."""
+    return sum(stats.counts[value] for value in _kept(stats, people)) / max(1, stats.non_null)
+
+
 def _fit_category(stats: ColumnStatistics, people: int) -> ColumnCodec:
-    kept = [value for value, count in stats.counts.items() if count >= people][:MAX_CATEGORIES]
-    share = sum(stats.counts[value] for value in kept) / max(1, stats.non_null)
+    kept, share = _kept(stats, people), _kept_share(stats, people)
     if stats.type == "string" and share < KEPT_SHARE and stats.extra.get("entity"):
         return _surrogate(stats, people)
     if stats.type == "string" and share < KEPT_SHARE:
@@ -161,7 +175,9 @@ def _fit_number(stats: ColumnStatistics, people: int, written: tuple[str, int] |
 def _day(stats: ColumnStatistics, step: int, written: tuple[str, int] | None) -> int:
     """How many units of the domain a day has; 0 where the column holds no dates or times."""
     if written is not None:
-        dated = written[0] in TIME_FORMATS and written[0] not in CLOCKS
+        if is_style(written[0]):
+            return units_a_day(written[0])
+        dated = is_time(written[0]) and written[0] not in CLOCKS
         return 1 if written[0] == "date" else 86_400 * dated
     return 1 if stats.type == "date" else DAY_US // step if stats.type.startswith("timestamp") else 0
 
@@ -208,8 +224,8 @@ def parsed(
     texts: list[str], type_: str, domain: str, scale: int, step: int, written: tuple[str, int] | None = None
 ) -> npt.NDArray[Any]:
     """Texts of a column of type `type_` in domain units; `written`: how a string column writes them."""
-    if written is not None and written[0] in TIME_FORMATS:
-        return np.array([whole_time(t, written[0]) for t in texts], np.int64)
+    if written is not None and is_time(written[0]):
+        return whole_times(texts, written[0])
     if type_.startswith("timestamp"):
         return np.array([np.datetime64(t, "us") for t in texts], "datetime64[us]").astype(np.int64) // step
     if type_ == "date":
@@ -246,16 +262,22 @@ def _written_as(stats: ColumnStatistics) -> tuple[str, int] | None:
     """How a string column writes numbers or times, and its decimal places; None when it does not."""
     texts, weights = _observed(stats)
     total = weights.sum()
-    for name in (*TIME_FORMATS, "integer", "fixed", "shortest"):
+    for name in (*TIME_FORMATS, *_styles(texts, weights), "integer", "fixed", "shortest"):
         fitting = [i for i, t in enumerate(texts) if is_canonical(t, name)]
         if weights[fitting].sum() < CONFORMING * total:
             continue
         places = {len(texts[i].partition(".")[2]) for i in fitting}
         if name == "fixed" and len(places) > 1:
             continue
-        scale = 0 if name in TIME_FORMATS else max(places)
+        scale = 0 if is_time(name) else max(places)
         return (f"fixed:{scale}" if name == "fixed" else name), scale
     return None
+
+
+def _styles(texts: list[str], weights: npt.NDArray[np.float64]) -> list[str]:
+    """The styles of dates that most rows may be written in: the day and the month are told apart by all of them."""
+    held = {style: weights[read_dates(pa.array(texts, pa.string()), style)[1]].sum() for style in candidates(texts)}
+    return sorted(held, key=lambda style: -held[style])
 
 
 # -- keys and formats ------------------------------------------------------------------------------------------------

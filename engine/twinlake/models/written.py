@@ -1,7 +1,7 @@
 """Numbers and times as they are written: text and decimals to integers of a grid, and back to the very same characters.
 
-A way of writing is a name: integer, fixed:<places>, shortest, date, datetime, datetime-t, time, time-hm. Only text that this
-module would write itself is read. Knows nothing of tokens.
+A way of writing is a name: integer, fixed:<places>, shortest, date, datetime, datetime-t, time, time-hm; or a style of
+models/dated.py (`m/d/Y`). Only text that this module would write itself is read. Knows nothing of tokens.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from twinlake.models.dated import is_dated, is_style, read_dates, whole_dates, write_dates
 
 TEXT_RULES = {
     "integer": r"^-?[0-9]{1,15}$",
@@ -34,6 +36,8 @@ FAR_YEAR = r"^(-[0-9]{3,6}|[0-9]{5,6})-[0-9]{2}-[0-9]{2}"
 
 def is_canonical(text: str, way: str) -> bool:
     """Whether writing the number or time again gives the same text (leading and trailing zeros, "-0" do not)."""
+    if is_style(way):
+        return is_dated(text, way)
     name = way.split(":", maxsplit=1)[0]
     if not re.match(TEXT_RULES[name], text):
         return False
@@ -50,14 +54,27 @@ def is_canonical(text: str, way: str) -> bool:
     return not places or len(decimals) == int(places) if name == "fixed" else not decimals.endswith("0")
 
 
+def is_time(way: str) -> bool:
+    """Whether dates or times are written this way, not numbers."""
+    return way in TIME_FORMATS or is_style(way)
+
+
+def whole_times(texts: list[str], way: str) -> npt.NDArray[np.int64]:
+    """Written dates or times in units of their grid. Errors: ValueError."""
+    return whole_dates(texts, way) if is_style(way) else np.array([whole_time(t, way) for t in texts], np.int64)
+
+
 def whole_time(text: str, way: str) -> int:
-    """A written date or time in units of its grid: days, minutes, or seconds. Errors: ValueError."""
+    """A date or time as TIME_FORMATS write it in units of its grid: days, minutes, or seconds. Errors: ValueError."""
     moment = np.datetime64(f"1970-01-01T{text}" if way in CLOCKS else text.replace(" ", "T"), "s")
     return int(moment.astype(np.int64)) // UNITS.get(way, 1)
 
 
 def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Texts as integers of the grid, and which of them are written that way (the rest is 0)."""
+    if is_style(way):
+        whole, fits = read_dates(array, way)
+        return whole // step, fits
     fitting = pc.match_substring_regex(array, TEXT_RULES[way.split(":", maxsplit=1)[0]]).fill_null(False)
     safe = pc.if_else(fitting, array, pa.scalar(None, array.type))
     if way in TIME_FORMATS:
@@ -75,6 +92,8 @@ def read_texts(array: pa.Array, way: str, scale: int, step: int) -> tuple[npt.ND
 
 def write_texts(whole: npt.NDArray[np.int64], way: str, scale: int, step: int) -> pa.Array:
     """Integers of the grid as texts."""
+    if is_style(way):
+        return write_dates(whole * step, way)
     if way in TIME_FORMATS:
         seconds = whole * step * UNITS.get(way, 1)
         return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), format=TIME_FORMATS[way])

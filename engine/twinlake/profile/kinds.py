@@ -56,13 +56,13 @@ def kind_of(stats: ColumnStatistics, unique: bool | None = None) -> Kind:
 
 
 def _kind_of_text(stats: ColumnStatistics, unique: bool) -> Kind:
+    dated = max(stats.formats.get(name, 0.0) for name in ("date", "datetime", "time")) >= NUMERIC_TEXT
+    if dated and (unique or stats.distinct > MANY):
+        return "datetime"
     if unique and not stats.formats.get("decimal") and stats.spaces_mean < 1 and (stats.length_max or 0) <= 64:
         return "key"
-    if stats.distinct > MANY:
-        if stats.formats.get("integer", 0.0) + stats.formats.get("decimal", 0.0) >= NUMERIC_TEXT:
-            return "number"
-        if max(stats.formats.get("date", 0.0), stats.formats.get("datetime", 0.0)) >= NUMERIC_TEXT:
-            return "datetime"
+    if stats.distinct > MANY and stats.formats.get("integer", 0.0) + stats.formats.get("decimal", 0.0) >= NUMERIC_TEXT:
+        return "number"
     if stats.distinct > MANY and stats.distinct > 0.5 * stats.non_null:
         return "text"
     if stats.distinct > 20 and stats.distinct > 0.2 * stats.non_null and stats.spaces_mean > 3:

@@ -17,7 +17,7 @@ class ColumnProfile:
 
     `distinct` is exact up to 2,048 and an estimate (3% standard error) above. `minimum` and `maximum` are the k-th
     smallest and largest value (k = min_people), dates and times as ISO 8601 text. `quantiles` are those of 1, 5, 25, 50,
-    75, 95 and 99%. `formats` are shares of the non-null strings that read as: integer, decimal, date, datetime,
+    75, 95 and 99%. `formats` are shares of the non-null strings that read as: integer, decimal, date, datetime, time,
     boolean, json. `top` holds [value as text, count] of values held by at least k people, most frequent first; of columns
     of more than 8,192 values those of a sample of rows, with estimated counts.
     """
