@@ -52,6 +52,31 @@ def test_intervals_hold_the_truth(attack: float, control: float) -> None:
     assert held / 500 >= 0.93
 
 
+@pytest.mark.parametrize(("n", "m"), [(2000, 341), (2000, 97), (2000, 2000), (200, 20)])
+@pytest.mark.parametrize("rate", [0.002, 0.5, 0.9, 0.99, 0.998])
+def test_no_gain_is_not_taken_for_one(n: int, m: int, rate: float) -> None:
+    """Also where nearly everybody is found: of two-sided 95% intervals one in forty lies above the truth. 2% more are chance
+    (3 standard errors of 500), and what so few people make of shares near one."""
+    draw = np.random.default_rng(5)
+    tries = [Try("", draw.binomial(n, rate), n, draw.binomial(m, rate), m) for _ in range(500)]
+    assert np.mean([one.risk(Z).low > 0 for one in tries]) <= 0.045 + 0.02 * (m < 100)
+
+
+@pytest.mark.parametrize(
+    ("attack", "control", "n", "m"), [(0.995, 0.99, 2000, 341), (0.99, 0.9, 2000, 100), (0.95, 0.9, 2000, 300)]
+)
+def test_what_is_surely_gained_is_not_overstated(attack: float, control: float, n: int, m: int) -> None:
+    draw, truth = np.random.default_rng(6), (attack - control) / (1 - control)
+    lows = [Try("", draw.binomial(n, attack), n, draw.binomial(m, control), m).risk(Z).low for _ in range(500)]
+    assert np.mean([low <= truth for low in lows]) >= 0.95
+
+
+def test_fewer_found_than_of_strangers_is_no_risk() -> None:
+    """2,011 of 2,013 people trained on, all of 341 others: a price that nearly all rows share."""
+    risk = Try("UnitPrice", 2011, 2013, 341, 341).risk(deviate(6))
+    assert (risk.value, risk.low) == (0.0, 0.0) and risk.high == 1.0
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.3, 2.0])
 def test_intervals_of_a_score_hold_the_truth(shift: float) -> None:
     """AUC of two normal scores `shift` apart is the normal distribution's value at shift / sqrt(2)."""
