@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twinlake.evaluate.attacks.predicates import Predicate, drawn
+from twinlake.evaluate.attacks.predicates import Predicate, Singled, drawn
 from twinlake.evaluate.attacks.search import FIRST_SECRET, Halves, search_task
 from twinlake.evaluate.attacks.targets import Targets
-from twinlake.evaluate.metrics.attacks import scored
+from twinlake.evaluate.metrics.attacks import scored, single_finds
 from twinlake.evaluate.neighbours import Cells, squared_distances
 from twinlake.evaluate.risk import deviate
 from twinlake.train.exposure import CHANCE, exposures, mean_exposure
@@ -96,6 +96,19 @@ def test_predicates_are_of_one_row_of_the_sample_and_repeat() -> None:
     columns = [len(one.numbers) + len(one.codes) for one in found]
     assert {n for n, kind in zip(columns, kinds, strict=True) if kind == 0} == {1}
     assert min(n for n, kind in zip(columns, kinds, strict=True) if kind == 1) == 3
+
+
+def test_few_predicates_of_a_kind_say_nothing_beside_many_of_the_other() -> None:
+    """A single one made "a gain of 100% can't be ruled out" of a table of 68,476 rows and two columns."""
+    many, one, none = np.tile([[1, 0], [0, 1]], (400, 1)), np.array([[0, 2]]), np.zeros((0, 2), np.int64)
+    for found, names in (
+        (Singled(many, one, (900, 100)), ["one column"]),
+        (Singled(many, many, (900, 100)), ["one column", "several columns"]),
+        (Singled(one, none, (900, 100)), ["one column"]),
+    ):
+        tries = single_finds(found)
+        assert [one.name for one in tries] == names
+    assert isinstance(single_finds(Singled(none, none, (900, 100))), str)
 
 
 def test_a_score_is_tried_by_its_area_and_at_few_false_alarms() -> None:

@@ -85,7 +85,8 @@ def filters_of(
             notes.append(f"{_few(limits)} near from far: the similarity filter refuses exact copies alone")
         elif near is None:
             notes.append(
-                f"no similarity filter: {_few(limits)} copies from chance, by which {same:.1%} of the train rows are equal"
+                f"no similarity filter: {same:.1%} of the train rows have an equal by chance, "
+                f"and {_few(limits)} copies from those"
             )
     if outliers:
         far, unlikely = limits["far"][outliers], limits["unlikely"][outliers]

@@ -67,7 +67,8 @@ def encode_run(spark: SparkSession, folder: RunFolder, plan: Plan, config: Confi
     counts.save(folder.private / "pairs.npz")
     holdout = encode_folder(spark, folder.holdout, folder / "codec.json", folder.private / "holdout-tokens", shards=False)
     holdout.save(folder.private / "holdout.npz")
-    more = f", {len(codec.relations)} relations between columns" if codec.relations else ""
+    kept = len(codec.relations)
+    more = f", {kept} relation{'s'[: kept > 1]} between columns" if kept else ""
     if arrays := [f"{leaf.name} up to {leaf.most}" for leaf in codec.leaves if leaf.kind == "length"]:
         more += f", {len(codec.columns)} leaves ({', '.join(map(escaped, arrays))})"
     return f"{len(codec.sizes)} tokens a row, {sum(codec.sizes):,} values{more}{told_texts(folder.encoded)}"

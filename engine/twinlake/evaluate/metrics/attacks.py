@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twinlake.evaluate.attacks.likelihood import likelihoods
-from twinlake.evaluate.attacks.predicates import singled
+from twinlake.evaluate.attacks.predicates import Singled, singled
 from twinlake.evaluate.attacks.search import nearby, told_guesses
 from twinlake.evaluate.attacks.targets import FEWEST
 from twinlake.evaluate.counters import Floats
@@ -54,8 +54,12 @@ def copies(evidence: Evidence) -> list[Try] | str:
 def singling_out(evidence: Evidence) -> list[Try] | str:
     """Predicates of one twin row that hold for one real row: a train row more often than their numbers let expect?"""
     found = singled(evidence)
-    if isinstance(found, str):
-        return found
+    return found if isinstance(found, str) else single_finds(found)
+
+
+def single_finds(found: Singled) -> list[Try] | str:
+    """The tries by one column and by several; too few of a kind (of two columns hardly any three are told) say nothing beside
+    enough of the other."""
     tries = []
     for name, counts in (("one column", found.univariate), ("several columns", found.multivariate)):
         trained, unseen = counts.T
@@ -63,7 +67,8 @@ def singling_out(evidence: Evidence) -> list[Try] | str:
         if len(counts):
             times = found.rows[0] / found.rows[1]
             tries.append(Try(name, int(hits.sum()), len(counts), int(control.sum()), len(counts), times=times))
-    return tries or "no predicate holds for one row of the twin alone"
+    enough = [one for one in tries if one.n >= FEWEST]
+    return enough or tries or "no predicate holds for one row of the twin alone"
 
 
 def linkability(evidence: Evidence) -> list[Try] | str:
