@@ -57,7 +57,8 @@ def test_learners_take_their_time_where_there_is_a_target() -> None:
 def test_a_time_limit_bounds_the_training() -> None:
     assert cost(train={"max_minutes": 0.1}).seconds["train"] == pytest.approx(15 + 6)
     text = cost().to_text()
-    assert "100,000" not in text and "111,111 in" in text and "388 values" in text
+    assert "100,000" not in text and "about 111,111 in, as many out" in text and "388 values" in text
+    assert "about 111,111 in, 5 out" in cost(generate={"rows": 5}).to_text()
 
 
 def test_a_marginal_model_is_not_trained() -> None:

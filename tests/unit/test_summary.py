@@ -80,6 +80,17 @@ def test_the_brief_tells_the_worst_of_each_question() -> None:
     assert "more often than chance" in lines[0]["text"]
 
 
+def test_a_risk_that_may_be_chance_is_shown_with_its_interval() -> None:
+    about = {n: {"title": n, "group": "privacy", "better": "lower"} for n in ("attribute_inference", "exact_copies")}
+    results = {
+        "attribute_inference": Result(0.257, (0.0, 0.57), 0.0, None, {"strongest": "education_num"}),
+        "exact_copies": Result(0.0, (0.0, 0.01), 0.02),
+    }
+    text = markdown_summary(Evaluation(None, "", results, {"metrics": about}), "adult")
+    assert "| 25.7% (0.00% to 57.0%) |" in text and "| 0.00% |" in text
+    assert "No sure gain" in text and "hit no more often" not in text
+
+
 def test_names_of_runs_are_no_markup() -> None:
     assert "<h1>*x* &lt;i&gt; https://evil.example</h1>" in shown(f"# {markdown_text('*x* <i> https://evil.example')}")
 

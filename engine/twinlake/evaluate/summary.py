@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twinlake.core.errors import escaped
 from twinlake.core.text_tables import markdown, markdown_text
 from twinlake.evaluate.evaluate import Evaluation
+from twinlake.evaluate.metrics.attacks import ATTACKED
 from twinlake.evaluate.report import groups, headline, worst
 from twinlake.evaluate.report_groups import segments
 
@@ -21,9 +24,15 @@ def markdown_summary(evaluation: Evaluation, name: str) -> str:
         parts.insert(2, f"**Protection: {markdown_text(line)}** {evaluation.model_exposure or ''}".rstrip())
     for group in groups(evaluation):
         table = [["", "twin", "real holdout rows", "what it means"]]
-        table += [[m["title"], m["value"], m["reference"], m["verdict"]] for m in group["metrics"]]
+        table += [[m["title"], _value(m), m["reference"], m["verdict"]] for m in group["metrics"]]
         if len(table) > 1:
             parts += [f"## {group['title']}", markdown(table)]
     for one in (*worst(evaluation), *segments(evaluation)):
         parts += [f"## {one['title']}", markdown([one["head"], *one["rows"][:WORST]])]
     return "\n\n".join(parts) + "\n"
+
+
+def _value(metric: dict[str, Any]) -> str:
+    """What was measured; of attacks with the interval, without which a risk says little."""
+    value = str(metric["value"])
+    return f"{value} ({metric['interval']})" if metric["name"] in ATTACKED and metric["interval"] else value

@@ -136,6 +136,8 @@ def _lift(result: Result) -> Verdict:
 def _risk(result: Result) -> Verdict:
     low = result.interval[0] if result.interval else 0.0
     if low <= 0:
+        if result.value:
+            return Verdict("good", "No sure gain on people trained on: the interval begins at people never seen.")
         return Verdict("good", "People trained on are hit no more often than people never seen.")
     tone: Tone = "fair" if low <= 0.05 else "poor"
     return Verdict(tone, f"Succeeds with {low:.1%} or more of the people trained on, beyond its success with others.")

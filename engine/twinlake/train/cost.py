@@ -69,9 +69,10 @@ class Cost:
         return f"{self.steps:,} steps of {self.batch:,} rows; a worker takes about {memory}"
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """For a terminal. What is held out is a share of the rows by a hash, so their number is a guess."""
+        made = "as many" if self.twin_rows == self.rows else f"{self.twin_rows:,}"
         lines = [
-            f"rows        {self.rows:,} in, {self.twin_rows:,} out",
+            f"rows        about {self.rows:,} in, {made} out",
             f"columns     {self.modelled} modelled, {self.made_anew} made anew",
             f"tokens      about {self.tokens} a row, {self.values:,} values",
             f"model       about {self.parameters:,} parameters, {self.parameters * 4 / 2**20:,.1f} MiB",
