@@ -22,6 +22,7 @@ from scipy.stats import chisquare
 
 from twinlake.core.errors import ConfigError, DataError, UserError
 from twinlake.generate.balance import count_groups
+from twinlake.generate.complete import with_whole_numbers
 from twinlake.generate.model import Model
 from twinlake.generate.rules import ROW, RULES, broken, check_rules, read_rules
 from twinlake.tables.parts import part_files
@@ -170,6 +171,20 @@ def test_values_that_the_model_never_saw_are_carried_through(spark: SparkSession
     made = model.impute(rows, partitions=2).toArrow()
     assert sorted(made["a"].to_pylist())[:50] == ["new"] * 50
     assert None not in made["b"].to_pylist() and "new" not in made["b"].to_pylist()
+
+
+def test_whole_numbers_with_gaps_are_whole_numbers(spark: SparkSession) -> None:
+    """pandas writes 39.0, NaN for 39 and a gap; a fraction is the table's fault, and stays unsaid."""
+    df = spark.createDataFrame([(39.0, 0.5, 1.0), (float("nan"), 1.5, 2.0), (None, None, 3.0)], "age double, x double, n float")
+    types = {"age": "bigint", "x": "double", "n": "tinyint"}
+    made = with_whole_numbers(df, types)
+    assert made.dtypes == [("age", "bigint"), ("x", "double"), ("n", "tinyint")]
+    assert [tuple(row) for row in made.collect()] == [(39, 0.5, 1), (None, 1.5, 2), (None, None, 3)]
+    for value in (2.5, 300.0, float("inf")):
+        broken = spark.createDataFrame([(value,), (1.0,)], "n double")
+        with pytest.raises(DataError, match="column 'n' holds numbers that are no tinyint") as caught:
+            with_whole_numbers(broken, types)
+        assert str(value) not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert lines[1] == "a [red]column[/red]"
     assert [line.split(" done in ")[0].rstrip() for line in lines if " done in " in line] == ["profile", "train"]
     assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("stream", "last"), [(io.StringIO(), "train      stopped after 0.0 s"), (_Tty(), "✗ train         0.0 s  stopped")]
+)
+def test_a_stage_that_failed_is_not_done(stream: io.StringIO, last: str) -> None:
+    with pytest.raises(ValueError, match="no"), opened(stream=stream) as progress:
+        _work(progress)
+        raise ValueError("no")
+    lines = stream.getvalue().replace("\r", "\n").splitlines()
+    [told] = [line for line in lines if "stopped" in line]
+    assert re.sub("\x1b.*?[mK]", "", told) == last
+    assert sum("done in" in line or "✓" in line for line in lines) == 1
 
 
 def test_updates_are_lines_only_after_the_interval() -> None:

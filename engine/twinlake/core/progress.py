@@ -22,7 +22,7 @@ class Progress(Protocol):
     def stage(self, name: str, detail: str = "") -> None: ...
     def update(self, done: float, total: float, note: str = "") -> None: ...
     def say(self, text: str) -> None: ...
-    def close(self) -> None: ...
+    def close(self, done: bool = True) -> None: ...
 
 
 class Silent:
@@ -37,7 +37,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Ignored."""
 
-    def close(self) -> None:
+    def close(self, done: bool = True) -> None:
         """Ignored."""
 
 
@@ -71,13 +71,14 @@ class Lines:
         """One line."""
         print(text, file=self._stream or sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """Ends the last stage."""
-        self._finish()
+    def close(self, done: bool = True) -> None:
+        """Ends the last stage; `done`: it is finished."""
+        self._finish(done)
 
-    def _finish(self) -> None:
+    def _finish(self, done: bool = True) -> None:
         if self._name:
-            self.say(f"{self._name:<10} done in {time.monotonic() - self._start:.1f} s  {self._note}".rstrip())
+            seconds, ended = time.monotonic() - self._start, "done in" if done else "stopped after"
+            self.say(f"{self._name:<10} {ended} {seconds:.1f} s  {self._note if done else ''}".rstrip())
             self._name = ""
 
 
@@ -120,12 +121,12 @@ class Terminal:
         """A line above the bar."""
         self._console.print(text, markup=False)
 
-    def close(self) -> None:
-        """Writes the last stage as done and removes the bar."""
-        self._finish()
+    def close(self, done: bool = True) -> None:
+        """Writes the last stage, as `done` or not, and removes the bar."""
+        self._finish(done)
         self._bar.stop()
 
-    def _finish(self) -> None:
+    def _finish(self, done: bool = True) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
             seconds = time.monotonic() - self._start
@@ -133,7 +134,8 @@ class Terminal:
             from rich.text import Text
 
             took = (f"{seconds:6.1f} s", "dim")
-            self._console.print(Text.assemble(("✓", "green"), f" {self._name:<10} ", took, f"  {self._detail}"))
+            mark = ("✓", "green") if done else ("✗", "red")
+            self._console.print(Text.assemble(mark, f" {self._name:<10} ", took, f"  {self._detail if done else 'stopped'}"))
             self._task = None
 
 
@@ -147,7 +149,9 @@ def opened(quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progre
         progress = Terminal(stream)
     else:
         progress = Lines(stream=stream)
+    done = False
     try:
         yield progress
+        done = True
     finally:
-        progress.close()
+        progress.close(done)

@@ -50,7 +50,8 @@ def complete(df: DataFrame, job: Job, impute: bool, partitions: int = 16) -> Dat
 
     A cell that is given comes back as it is, also where the model has never seen its value. `partitions` changes no drawn
     value; keys that are made anew are numbered by it.
-    Errors: ConfigError for a column whose type is not the model's, or when no column is known to the model.
+    Errors: ConfigError for a column whose type is not the model's, or when no column is known to the model; DataError for
+    fractions in a column of whole numbers, which is looked through at once where its type allows them.
     """
     from pyspark.sql import functions as F
     from pyspark.sql.types import StructField, StructType
@@ -61,6 +62,7 @@ def complete(df: DataFrame, job: Job, impute: bool, partitions: int = 16) -> Dat
     known = [name for name in df.columns if name in wanted]
     if not known:
         raise ConfigError(f"none of the table's columns is known to the model, which has {', '.join(list(wanted)[:12])}")
+    df = with_whole_numbers(df, {name: wanted[name].dataType.simpleString() for name in known})
     for name in known:
         _check_type(name, df.schema[name].dataType.simpleString(), wanted[name].dataType.simpleString())
     added = [f for f in schema.fields if f.name not in known]
@@ -102,6 +104,26 @@ def complete_run(
     finally:
         stop_session(own)
     return rows, filled + [c for c in made.columns if c not in df.columns]
+
+
+def with_whole_numbers(df: DataFrame, types: Mapping[str, str]) -> DataFrame:
+    """`df` with columns of fractions that `types` has as whole numbers turned into those, NaN into null: pandas, and CSV files
+    that it wrote, have whole numbers with gaps as fractions. Errors: DataError for one that is no whole number of its type."""
+    from pyspark.sql import functions as F
+
+    doubted = {c: types[c] for c, given in df.dtypes if given in REAL and types.get(c) in WHOLE}
+    if not doubted:
+        return df
+    own = {c: F.when(~F.isnan(F.col(quoted(c))), F.col(quoted(c))) for c in doubted}
+    whole = {c: own[c].try_cast(kind) for c, kind in doubted.items()}
+    asked = [F.bool_or(own[c].isNotNull() & (whole[c].isNull() | (whole[c].cast("double") != own[c]))) for c in doubted]
+    [row] = df.select(*[one.alias(f"c{i}") for i, one in enumerate(asked)]).collect()
+    for (name, kind), found in zip(doubted.items(), row, strict=True):
+        if found:
+            raise DataError(
+                f"column {in_quotes(name)} holds numbers that are no {kind}, as the model has it: round them, or make them null"
+            )
+    return df.select(*[whole[c].alias(c) if c in doubted else F.col(quoted(c)) for c in df.columns])
 
 
 def _check_type(name: str, given: str, wanted: str) -> None:

@@ -68,7 +68,7 @@ def filters_of(
     notes: list[str] = []
     if steered and wanted.outliers == "auto":
         outliers = None
-        notes.append("no outlier filter: conditions may ask for rare rows (privacy.filters.outliers turns it on)")
+        notes.append("no outlier filter: conditions and balance may ask for rare rows (privacy.filters.outliers turns it on)")
     if not (outliers or similarity) or not compared(model.codec) or not read_manifest(folder.protected)["rows"]:
         return None, notes
     root = folder.private / "filter"
