@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,15 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from twinlake.core.config import parse_config
+from twinlake.core.progress import Silent
 from twinlake.core.seeds import generator
 from twinlake.profile import repeats
 from twinlake.profile.profile import profile_table
+from twinlake.profile.stage import profile_run
 from twinlake.profile.types import Profile
+from twinlake.tables.run_folder import open_folder
+from twinlake.tables.source import Source
 from twinlake.tables.split import HOLDOUT, KEY, Split, is_held_out, keys_of, with_content, with_row_keys
 
 SPLITS = [Split(5), Split(5, 0.3), Split(5, 0.3, ("who",))]
@@ -82,3 +88,19 @@ def test_frequent_values_of_a_column_of_many_are_told_from_the_sample(spark: Spa
     assert found[0] == found[1]
     [(value, count)] = found[0]
     assert value == "7" and count == pytest.approx(15_000, rel=0.05)
+
+
+@pytest.mark.parametrize(("columns", "copies", "warned"), [(8, 3, True), (8, 1, False), (3, 3, False)])
+def test_a_table_of_copies_is_warned_of(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, copies: int, warned: bool
+) -> None:
+    """200 different rows, each three times: 400 are equal to an earlier one. Narrow tables repeat by chance."""
+    rows = [tuple(i * (c + 1) % 211 for c in range(columns)) for i in range(200)] * copies
+    df = spark.createDataFrame(rows, ", ".join(f"c{i} int" for i in range(columns)))
+    assert profile_table(df).repeated == 200 * (copies - 1)
+
+    lines: list[str] = []
+    told, config = Silent(), parse_config({"run": {"dir": str(tmp_path / "run")}})
+    monkeypatch.setattr(told, "say", lines.append)
+    profile_run(open_folder(tmp_path / "run"), Source(df, "table", ()), config, told)
+    assert any("400 rows are equal to another row in all 8 columns" in line for line in lines) == warned

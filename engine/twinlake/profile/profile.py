@@ -48,7 +48,8 @@ def profile_table(df: DataFrame, split: Split | None = None, min_people: int = 1
         train = with_row_keys(df, split, part_count(rows, len(columns))).where(f"NOT {HOLDOUT}")
         entries = summarize(train, as_they_are, columns, 2, limits, publish)
     published = _verified(df, [json.loads(text) for text in entries])
-    return Profile(published[0].rows, min_people, tuple(published))
+    repeated = None if repeats is None else int((repeats.rows - 1).sum())
+    return Profile(published[0].rows, min_people, tuple(published), repeated)
 
 
 def _publish(stats: ColumnStatistics, min_people: int, most: int) -> str:

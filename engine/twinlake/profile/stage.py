@@ -17,6 +17,9 @@ from twinlake.tables.run_folder import RunFolder
 from twinlake.tables.source import Source
 from twinlake.tables.split import Split, split_of
 
+MANY_COLUMNS, MANY_REPEATED = 8, 0.1
+"""In narrow tables many rows are equal by chance."""
+
 
 def profile_run(folder: RunFolder, source: Source, config: Config, progress: Progress) -> str:
     """Writes the statistics of the train rows, rare values left out; returns a line about them."""
@@ -38,6 +41,11 @@ def profile_run(folder: RunFolder, source: Source, config: Config, progress: Pro
     folder.update(**{LEAST_ROWS: least})
     marked = {"release": NOT_FOR_RELEASE} if budgeted else {}
     write_text(folder / "profile.json", json.dumps({**marked, **json.loads(found.to_json())}, ensure_ascii=False, indent=1))
+    if found.repeated is not None and len(found.columns) >= MANY_COLUMNS and found.repeated > MANY_REPEATED * found.rows:
+        progress.say(
+            f"warning: {found.repeated:,} rows are equal to another row in all {len(found.columns)} columns; if they are of "
+            "the same people, leave the copies out: held-out rows are known to the model then, and values count people twice"
+        )
     if not found.rows:
         progress.say("warning: there are no rows; the twin has the columns alone, and nothing can be measured")
     return f"{found.rows:,} train rows, {len(found.columns)} columns"

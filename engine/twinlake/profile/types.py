@@ -47,18 +47,22 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """The profile of a table. `profile["age"]` is the ColumnProfile of `age`."""
+    """The profile of a table. `profile["age"]` is the ColumnProfile of `age`. `repeated`: how many rows of the table, held-out
+    ones too, are equal to an earlier one; None where it was not counted. It stays out of profile.json: whether it is counted
+    depends on how the rows lie."""
 
     rows: int
     min_people: int
     columns: tuple[ColumnProfile, ...]
+    repeated: int | None = field(default=None, compare=False)
 
     def __getitem__(self, name: str) -> ColumnProfile:
         return next(c for c in self.columns if c.name == name)
 
     def to_json(self) -> str:
         """Canonical JSON text: the content of `profile.json`."""
-        return json.dumps({"format": 1, **asdict(self)}, ensure_ascii=False, indent=1)
+        told = {name: value for name, value in asdict(self).items() if name != "repeated"}
+        return json.dumps({"format": 1, **told}, ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Profile:
