@@ -144,7 +144,9 @@ class TrainConfig(Section):
     epochs: Annotated[Share, Field(gt=0)] | Literal["auto"] = Field(
         "auto", description="Passes over the rows; auto follows the table's size."
     )
-    max_minutes: Share | None = Field(None, gt=0, description="Stop training then and keep the best weights.")
+    max_minutes: Share | None = Field(
+        None, gt=0, description="Stop training then and keep the best weights; of a table with texts each of two networks."
+    )
     loss_limits: list[Annotated[list[Share], Field(min_length=2, max_length=2)]] = Field(
         [], description="Give up if the validation loss at a share of the training is higher: [[0.25, 41.5]]; a sweep sets it."
     )
