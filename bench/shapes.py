@@ -65,7 +65,8 @@ def run(name: str, minutes: float, folder: Path) -> None:
             for one in [own, *own.children(recursive=True)]:
                 try:
                     line = " ".join(one.cmdline())
-                    kind = "JVM" if "java" in one.name() else "worker" if "pyspark" in line or "ray" in line else "driver"
+                    worker = "Ray worker" if "ray" in line else "Spark worker" if "pyspark" in line else "driver"
+                    kind = "JVM" if "java" in one.name() else worker
                     peaks[kind] = max(peaks[kind], one.memory_info().rss)
                 except psutil.Error:
                     continue
