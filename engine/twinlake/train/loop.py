@@ -20,8 +20,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from twinlake.core.errors import GivenUp, ModelError
 from twinlake.core.seeds import derive, generator
@@ -202,19 +204,19 @@ class TrainingState:
 
     def restore(self, folder: Path) -> None:
         """Goes on where `save` left off."""
-        tensors = load_file(folder / "state.safetensors", device=str(next(self.network.parameters()).device))
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(tensors[f"now.{name}"])
-                self.average[name].copy_(tensors[f"average.{name}"])
-            for name, best in self.best.items():
-                best.copy_(tensors[f"best.{name}"])
+        device = str(next(self.network.parameters()).device)
         state = self.optimizer.state_dict()
         entries: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".")
-                entries.setdefault(int(number), {})[key] = tensor
+        with safe_open(folder / "state.safetensors", "pt", device) as tensors, torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(tensors.get_tensor(f"now.{name}"))
+                self.average[name].copy_(tensors.get_tensor(f"average.{name}"))
+            for name, best in self.best.items():
+                best.copy_(tensors.get_tensor(f"best.{name}"))
+            for name in list(tensors.keys()):
+                if name.startswith("optimizer."):
+                    _, number, key = name.split(".")
+                    entries.setdefault(int(number), {})[key] = tensors.get_tensor(name)
         self.optimizer.load_state_dict({**state, "state": entries})
         for name, value in json.loads((folder / "state.json").read_text()).items():
             setattr(self, name, value)
@@ -285,20 +287,11 @@ def validate(state: TrainingState, plan: Plan, schedule: Schedule, shards: Shard
     first_past = state.step >= 0.6 * plan.steps and not any(h["step"] >= 0.6 * plan.steps for h in state.history)
     orders = list(range(state.learner.orders)) if first_past else [state.order]
     tokens = shards.take(place.mine(schedule.validation()))
-    now = {n: p.detach().clone() for n, p in state.network.named_parameters()}
-    _load(state.network, state.average)
     sums = torch.zeros(len(orders) + 1, dtype=torch.float64, device=place.device)
     with torch.inference_mode():
         for number, order in enumerate(orders):
             for part in state.learner.checks(tokens, order, place):
-                sums[number] += state.network(*part).double().sum()
+                sums[number] += functional_call(state.network, state.average, part).double().sum()
     sums[-1] = len(tokens)
-    _load(state.network, now)
     place.sum(sums)
     return [float(s / sums[-1]) for s in sums[:-1]]
-
-
-def _load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(tensors[name])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from twinlake.core.config import TrainConfig
 from twinlake.core.errors import CommitError, ConfigError, ModelError
@@ -82,8 +82,9 @@ def run_training(plan: Plan, work: Path, train: TrainConfig, progress: Progress,
     state = json.loads((work / "best" / "state.json").read_text())
     if given_up := behind(plan, state["history"]):
         raise given_up
-    tensors = load_file(work / "best" / "state.safetensors")
-    weights = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
+    with safe_open(work / "best" / "state.safetensors", "pt") as tensors:  # the optimizer's moments stay on the disk
+        names = [name for name in list(tensors.keys()) if name.startswith("best.")]
+        weights = {name.removeprefix("best."): tensors.get_tensor(name) for name in names}
     return Trained(state["history"], state, weights)
 
 

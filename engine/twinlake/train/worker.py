@@ -113,7 +113,8 @@ def _wrapped(learner: Learner, place: Place) -> nn.Module:
     if place.world == 1:
         return learner.network
     devices = [place.device] if place.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(learner.network, device_ids=devices)
+    # gradients are kept once: in the buckets that are sent
+    return nn.parallel.DistributedDataParallel(learner.network, device_ids=devices, gradient_as_bucket_view=True)
 
 
 def _trial(plan: TabularPlan, place: Place, shards: Shards, prepared: Any, out_of_time: Callable[[], bool]) -> float | None:
