@@ -173,6 +173,13 @@ def test_values_that_the_model_never_saw_are_carried_through(spark: SparkSession
     assert None not in made["b"].to_pylist() and "new" not in made["b"].to_pylist()
 
 
+def test_whole_numbers_in_a_column_of_text_are_text(spark: SparkSession, model: Model) -> None:
+    """A CSV file of codes alone is read as one of numbers."""
+    made = model.impute(spark.createDataFrame([(7, None), (10**12, "p")], "a bigint, b string"), partitions=2)
+    assert made.dtypes == [("a", "string"), ("b", "string")]
+    assert sorted(row["a"] for row in made.collect()) == ["1000000000000", "7"]
+
+
 def test_whole_numbers_with_gaps_are_whole_numbers(spark: SparkSession) -> None:
     """pandas writes 39.0, NaN for 39 and a gap; a fraction is the table's fault, and stays unsaid."""
     df = spark.createDataFrame([(39.0, 0.5, 1.0), (float("nan"), 1.5, 2.0), (None, None, 3.0)], "age double, x double, n float")
@@ -188,7 +195,7 @@ def test_whole_numbers_with_gaps_are_whole_numbers(spark: SparkSession) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ddl", "named"), [("a int", "type int; the model has it as string"), ("z string", "none of the table's columns")]
+    ("ddl", "named"), [("a date", "type date; the model has it as string"), ("z string", "none of the table's columns")]
 )
 def test_a_table_that_the_model_does_not_fit_is_refused(spark: SparkSession, model: Model, ddl: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):

@@ -48,8 +48,8 @@ def complete(df: DataFrame, job: Job, impute: bool, partitions: int = 16) -> Dat
     """`df` with the model's other columns at its end; lazy. With `impute` nulls of known columns are filled in as well,
     else they are values as any other.
 
-    A cell that is given comes back as it is, also where the model has never seen its value. `partitions` changes no drawn
-    value; keys that are made anew are numbered by it.
+    A cell that is given comes back as it is, also where the model has never seen its value; whole numbers in a column of text,
+    which a CSV file may have for codes, as text. `partitions` changes no drawn value; keys that are made anew are numbered by it.
     Errors: ConfigError for a column whose type is not the model's, or when no column is known to the model; DataError for
     fractions in a column of whole numbers, which is looked through at once where its type allows them.
     """
@@ -127,7 +127,7 @@ def with_whole_numbers(df: DataFrame, types: Mapping[str, str]) -> DataFrame:
 
 
 def _check_type(name: str, given: str, wanted: str) -> None:
-    same = given == wanted or (given in WHOLE and wanted in WHOLE) or (given in WHOLE + REAL and wanted in REAL)
+    same = given == wanted or (given in WHOLE and wanted in (*WHOLE, "string")) or (given in WHOLE + REAL and wanted in REAL)
     if not same and not (given == "void"):
         raise ConfigError(f"column {in_quotes(name)} has type {given}; the model has it as {wanted}: cast it first")
 
