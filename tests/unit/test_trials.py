@@ -51,6 +51,7 @@ def test_decay_follows_from_batch_and_rows() -> None:
     assert settings_for("auto", 1_000_000, (5,), 8_192).decay == 1e-4
     fine, plain = (60,) * 8, (60,) * 7
     assert [settings_for("auto", rows, fine, 512).hidden for rows in (9_999, 10_000, 50_000)] == [64, 128, 128]
+    assert [settings_for("auto", 10_000, fine * times, 512).hidden for times in (64, 65)] == [128, 64]  # 512 tokens, 520
     assert [settings_for("auto", rows, fine, 512).blocks for rows in (9_999, 10_000, 50_000)] == [0, 1, 1]
     assert [settings_for("auto", rows, plain, 512).blocks for rows in (9_999, 49_999, 50_000)] == [0, 0, 1]
 

@@ -52,6 +52,9 @@ class TabularSettings:
 SIZES = {"s": TabularSettings(8, 32, 0), "m": TabularSettings(16, 64, 1), "l": TabularSettings(16, 128, 1)}
 MANY_ROWS = 50_000
 WIDE_ROWS = 10_000
+LONG_ROW = 512
+"""Tokens of a row above which auto stays at the middle width: each takes 0.5 MB of weights at the large one, and a training
+worker holds six times the weights."""
 ENSEMBLE_ROWS = 2_000
 MEMBERS = 5
 DECAY = 7.5
@@ -59,7 +62,7 @@ DECAY = 7.5
 
 def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> TabularSettings:
     """The settings of `size`; auto starts without a block where rows are few enough for trials to ask for one, and takes
-    width and a block for many finely binned numbers.
+    width and a block for many finely binned numbers, unless rows are long.
 
     The decay of few rows is DECAY * sqrt(batch / rows): the gradient of a weight that has nothing to learn still has a mean
     over the rows, of about sqrt(batch / rows) of what it is in one batch, and that is what decay must outweigh. The fewest rows
@@ -68,7 +71,7 @@ def settings_for(size: str, rows: int, sizes: tuple[int, ...], batch: int) -> Ta
     few = rows < MANY_ROWS
     if size == "auto":
         fine = sum(s > 48 for s in sizes)
-        wide = fine >= 8 and rows >= WIDE_ROWS
+        wide = fine >= 8 and rows >= WIDE_ROWS and len(sizes) <= LONG_ROW
         chosen = SIZES["l"] if wide else replace(SIZES["m"], blocks=0) if few else SIZES["m"]
     else:
         chosen = SIZES[size]

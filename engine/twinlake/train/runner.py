@@ -102,6 +102,11 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "the loss is not a number" in text:
         return "the loss is not a number" + text.split("the loss is not a number", 1)[1].split("\n", 1)[0]
+    if "running low on memory" in text:  # Ray's word for a worker that it stopped to keep the machine alive
+        return (
+            "training ran out of memory: Ray stopped a worker where hardly any was left; take fewer train.workers, a smaller "
+            "model.size or machines with more memory, and run again to resume"
+        )
     return f"training failed in a Ray worker ({type(error).__name__}); run again with --verbose to see the workers' logs"
 
 
