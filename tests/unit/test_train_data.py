@@ -151,7 +151,7 @@ def test_a_training_that_ran_out_of_memory_is_told_so() -> None:
     """The words are those of Ray 2.60; what it says of the machine is not passed on."""
     from twinlake.train.runner import _reason
 
-    told = "Training failed due to controller error:\n3 worker(s) were killed due to the node running low on memory. Memory on the "
-    reason = _reason(RuntimeError(told + "node (IP: 192.0.2.2) was 22.35GB used / 23.54GB limit"))
+    told = "Training failed due to controller error:\n3 worker(s) were killed due to the node running low on memory. "
+    reason = _reason(RuntimeError(told + "Memory on the node (IP: 192.0.2.2) was 22.35GB used / 23.54GB limit"))
     assert reason.startswith("training ran out of memory") and "192.0.2.2" not in reason
     assert "RuntimeError" in _reason(RuntimeError("anything else"))

@@ -48,8 +48,9 @@ def complete(df: DataFrame, job: Job, impute: bool, partitions: int = 16) -> Dat
     """`df` with the model's other columns at its end; lazy. With `impute` nulls of known columns are filled in as well,
     else they are values as any other.
 
-    A cell that is given comes back as it is, also where the model has never seen its value; whole numbers in a column of text,
-    which a CSV file may have for codes, as text. `partitions` changes no drawn value; keys that are made anew are numbered by it.
+    A cell that is given comes back as it is, also where the model has never seen its value; whole numbers in a column of
+    text, which a CSV file may have for codes, as text. `partitions` changes no drawn value; keys that are made anew are
+    numbered by it.
     Errors: ConfigError for a column whose type is not the model's, or when no column is known to the model; DataError for
     fractions in a column of whole numbers, which is looked through at once where its type allows them.
     """
