@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROW = "row"
 ROWS_PER_UNIT = 4
-FAMILIES = ("tabular", "marginal")
+FAMILIES = ("tabular", "marginal", "language")
 NOT_FOR_RELEASE = "not for release: exact statistics of private rows, outside the budget of privacy.epsilon"
 
 Level = Literal["auto", "medium", "high"]
@@ -119,7 +119,11 @@ def check_budgeted(config: Config) -> None:
     config.privacy.filters.within_budget()
     balance = config.generate.balance
     refused = [
-        (config.model.family not in FAMILIES, f"model.family: {config.model.family}", f"use {' or '.join(FAMILIES)}"),
+        (
+            config.model.family not in FAMILIES,
+            f"model.family: {config.model.family}",
+            f"use {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}",
+        ),
         (config.model.start_from is not None, "model.start_from", "its model was trained outside this budget; leave it out"),
         (bool(config.train.loss_limits), "train.loss_limits", "validation losses are not measured; leave it out"),
         (config.generate.replace_copies is True, "generate.replace_copies: true", "it compares with real rows; use auto"),

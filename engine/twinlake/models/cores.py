@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinlake.models.folded import linear
 
@@ -48,7 +50,10 @@ def core_products(settings: LanguageSettings) -> int:
 
 
 class LstmCore(nn.Module):
-    """float32 [B, T, embedding_dim] -> [B, T, rnn_units]."""
+    """float32 [B, T, embedding_dim] -> [B, T, rnn_units]. `by_row`: in operations of which torch.func knows what single rows
+    do to them, as it does not of nn.LSTM."""
+
+    by_row = False
 
     def __init__(self, settings: LanguageSettings, normal: Normal) -> None:
         super().__init__()
@@ -64,12 +69,31 @@ class LstmCore(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of whole sequences."""
-        out: Tensor = self.lstm(x)[0]
+        out: Tensor = unrolled(self.lstm, x) if self.by_row else self.lstm(x)[0]
         return out
 
 
+def unrolled(lstm: nn.LSTM, x: Tensor) -> Tensor:
+    """What nn.LSTM gives for `x` [B, T, I], step by step in products and sums."""
+    for n in range(lstm.num_layers):
+        w = {name: getattr(lstm, f"{name}_l{n}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        given = x @ w["weight_ih"].T + w["bias_ih"] + w["bias_hh"]
+        h = c = torch.zeros_like(given[:, 0, : lstm.hidden_size])
+        steps = []
+        for at in given.unbind(1):
+            i, f, g, o = (at + h @ w["weight_hh"].T).chunk(4, dim=1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            steps.append(h)
+        x = torch.stack(steps, dim=1)
+    return x
+
+
 class TransformerCore(nn.Module):
-    """float32 [B, T, embedding_dim] -> [B, T, embedding_dim]; a step sees itself and those before it."""
+    """float32 [B, T, embedding_dim] -> [B, T, embedding_dim]; a step sees itself and those before it.
+    `by_row`: see LstmCore."""
+
+    by_row = False
 
     def __init__(self, settings: LanguageSettings, normal: Normal) -> None:
         super().__init__()
@@ -92,7 +116,8 @@ class TransformerCore(nn.Module):
             q, k, v = (
                 (normalized(x, self.norms[n][0]) @ self.into[n].T).view(batch, steps, 3, d // HEAD, HEAD).permute(2, 0, 3, 1, 4)
             )
-            seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            with sdpa_kernel(SDPBackend.MATH) if self.by_row else nullcontext():
+                seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + seen.transpose(1, 2).reshape(batch, steps, d) @ self.out[n].T
             inner = nn.functional.gelu(normalized(x, self.norms[n][1]) @ self.up[n].T + self.biases[n])
             x = x + inner @ self.down[n].T
@@ -104,7 +129,10 @@ def normalized(x: Tensor, scale: Tensor) -> Tensor:
     return x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * scale
 
 
-CORES = {"lstm": LstmCore, "transformer": TransformerCore}
+CORES: dict[str, Callable[[LanguageSettings, Normal], LstmCore | TransformerCore]] = {
+    "lstm": LstmCore,
+    "transformer": TransformerCore,
+}
 
 
 class Steps(Protocol):

@@ -83,7 +83,7 @@ class LanguageNetwork(nn.Module):
         if self.groups:
             rank = torch.zeros((batch, layout.closed + 1), dtype=torch.int64, device=order.device)
             closed_at = torch.where(valid & (order < layout.closed), order, layout.closed)
-            rank.scatter_(1, closed_at, torch.arange(steps, device=order.device).expand(batch, -1))
+            rank = rank.scatter(1, closed_at, torch.arange(steps, device=order.device).expand(batch, -1))
             for group, group_ids in zip(self.groups, self.group_ids, strict=True):
                 at = rank[:, group]
                 h = y.gather(1, at[:, :, None].expand(-1, -1, y.shape[2])).transpose(0, 1)

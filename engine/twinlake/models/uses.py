@@ -81,7 +81,12 @@ def add_clipped(losses: Tensor, uses: Sequence[Use], clip: float) -> Tensor:
     with torch.no_grad():
         squared = torch.stack([use.squared(grad) for use, grad in zip(uses, grads, strict=True)]).sum(0)
         norms = squared.sqrt()
-        factor = (clip / norms.clamp_min(1e-12)).clamp_max(1.0)
+        factor = shrink(norms, clip)
         for use, grad in zip(uses, grads, strict=True):
             use.add(grad, factor)
     return norms
+
+
+def shrink(norms: Tensor, clip: float) -> Tensor:
+    """What gradients of these `norms` are multiplied by so that none is longer than `clip`."""
+    return (clip / norms.clamp_min(1e-12)).clamp_max(1.0)

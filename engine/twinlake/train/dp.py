@@ -18,11 +18,10 @@ import torch
 from torch import nn
 
 from twinlake.core.seeds import generator
-from twinlake.models.uses import Use, add_clipped
 from twinlake.train.accounting import Release, smallest_sigma
 from twinlake.train.data import Shards
 from twinlake.train.ledger import Ledger
-from twinlake.train.loop import Learner, Place
+from twinlake.train.loop import Place, PrivateLearner
 from twinlake.train.noise import drawn, noisy_sum
 
 TRAINING = "training"
@@ -68,7 +67,7 @@ def private_steps(ledger: Ledger, rate: float, steps: int, clip: float, shown: b
 class PrivateGradients:
     """Draws the rows of a step and leaves their noisy gradient in the network."""
 
-    def __init__(self, steps: PrivateSteps, learner: Learner, rows: int, place: Place) -> None:
+    def __init__(self, steps: PrivateSteps, learner: PrivateLearner, rows: int, place: Place) -> None:
         self.steps, self._learner, self._place = steps, learner, place
         self._own = np.arange(place.rank, rows, place.world)
         self._expected = steps.rate * rows
@@ -86,13 +85,12 @@ class PrivateGradients:
 
     def step(self, shards: Shards, order: int) -> None:
         """Puts the sum over drawn rows of all workers, clipped, noisy and by the expected number of rows, into `.grad`."""
-        network, index = self._learner.network, self.sample()
+        index = self.sample()
         alone = Place(0, 1, self._place.device)
         to_parts = self._learner.inputs(len(index), order, generator(secrets.randbits(63)), alone)
         for part in to_parts(shards.take(index)) if len(index) else ():
-            uses: list[Use] = []
-            add_clipped(network(*part, uses), uses, self.steps.clip)
-        self._release(list(network.parameters()))
+            self._learner.add_clipped(part, self.steps.clip)
+        self._release(list(self._learner.network.parameters()))
 
     def _release(self, parameters: list[nn.Parameter]) -> None:
         steps, deviation = self.steps, self.steps.sigma * self.steps.clip / self._place.world**0.5

@@ -21,6 +21,7 @@ from twinlake.models.calibration import calibrate
 from twinlake.models.codec import Codec
 from twinlake.models.cores import LanguageSettings
 from twinlake.models.encode import TEXTS
+from twinlake.models.layout import Layout
 from twinlake.models.sampler import BLOCK_ROWS
 from twinlake.models.script import Script
 from twinlake.models.store import TEXTS as TEXT_WEIGHTS
@@ -29,8 +30,11 @@ from twinlake.models.writing import LanguageSampler
 from twinlake.profile.counts import TokenCounts
 from twinlake.train.data import Schedule, open_shards
 from twinlake.train.language import LanguagePlan
+from twinlake.train.private_codec import Prepared
+from twinlake.train.private_plan import private_language_plan
 from twinlake.train.runner import run_training
 
+Shares = list[npt.NDArray[np.float64]]
 MIN_ROWS = 10
 UNITS = {"s": 128, "m": 256, "l": 512}
 DIMENSIONS = {"lstm": {"s": 64, "m": 128, "l": 192}, "transformer": {"s": 96, "m": 128, "l": 256}}
@@ -58,21 +62,28 @@ def fit_language(
     seed: int,
     progress: Progress | None = None,
     verbose: bool = False,
+    prepared: Prepared | None = None,
 ) -> dict[str, Any]:
     """Trains on the written shards in `shards` and writes the model folder `out`; returns the facts of the training.
 
-    `codec` and `counts`: of the table as it is counted. `work`: a folder for checkpoints that all workers can write.
+    `codec` and `counts`: of the table as it is counted. `work`: a folder for checkpoints that all workers can write. With
+    `prepared` (of train/private_codec.py) steps are differentially private, the shards are those of `codec`, whose tokens the
+    model tells as they are, and of the counts the number of rows alone is used.
     Errors: DataError (too few rows), ModelError (loss not a number, or training failed).
     """
     progress = progress or Silent()
-    script = Script.load(shards)
-    weights, facts = train_script(script, shards, work, model, train, counts.rows, seed, progress, verbose)
+    script = Script.load(shards) if prepared is None else Script(codec)
+    weights, facts = train_script(
+        script, shards, work, model, train, counts.rows, seed, progress, verbose, prepared, out.exists()
+    )
     progress.update(1, 1, "calibrating the marginals")
     if weights:
         sampler = writer_of(script, weights, facts)
-        shares = _marginals(sampler, shards)
+        shares = _drawable(sampler, _marginals(sampler.layout, shards) if prepared is None else prepared.shares)
         closed = replace(sampler, texts=False)  # texts come last in a row: what is counted here does not depend on them
         weights["calibration"] = calibrate(closed, shares, derive(seed, "calibration"), CALIBRATION_BLOCKS, CALIBRATION_ROUNDS)
+    if prepared is not None:
+        facts["privacy"] = prepared.ledger.reopened().guarantee()
     saved = save_model(out, codec, weights, facts, script)
     shutil.rmtree(work / "ray", ignore_errors=True)
     return saved
@@ -88,18 +99,35 @@ def train_script(
     seed: int,
     progress: Progress,
     verbose: bool = False,
+    prepared: Prepared | None = None,
+    shown: bool = False,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and facts of a model that writes `script`; no weights where there is nothing to tell. Errors: as fit_language."""
+    """Weights and facts of a model that writes `script`; no weights where there is nothing to tell. `prepared`: see
+    fit_language; `shown`: whether a model of it was published before. Errors: as fit_language."""
     if 0 < rows < MIN_ROWS:
         raise DataError(f"{rows} rows to train on; at least {MIN_ROWS} are needed")
     facts: dict[str, Any] = {"family": "language", "rows": rows, "seed": seed, "history": [], "trials": []}
     if not script.layout.columns:
         return {}, facts
     shards, work = shards.absolute(), work.absolute()  # workers run in folders of their own
+    plan = (
+        _plan(script, shards, work, model, train, rows, seed)
+        if prepared is None
+        else private_language_plan(script.layout, rows, shards, work, model, train, seed, prepared, shown)
+    )
+    trained = run_training(plan, work, train, progress, verbose)
+    history = trained.history if plan.private is None else []  # no loss of private rows is told
+    facts |= {"batch": plan.batch, "steps": plan.steps, "rate": plan.rate, "history": history, "settings": plan.settings}
+    return trained.weights, facts
+
+
+def _plan(
+    script: Script, shards: Path, work: Path, model: ModelConfig, train: TrainConfig, rows: int, seed: int
+) -> LanguagePlan:
     settings = language_settings(model, rows)
     batch, steps = language_schedule(rows, model, train)
     rate = model.language.learning_rate
-    plan = LanguagePlan(
+    return LanguagePlan(
         family="language",
         shards=str(shards),
         progress=str(work / "progress.jsonl"),
@@ -115,9 +143,6 @@ def train_script(
         limits=train.loss_limits,
         layout=asdict(script.layout),
     )
-    trained = run_training(plan, work, train, progress, verbose)
-    facts |= {"batch": batch, "steps": steps, "rate": plan.rate, "history": trained.history, "settings": plan.settings}
-    return trained.weights, facts
 
 
 def train_texts(
@@ -167,13 +192,18 @@ def language_schedule(rows: int, model: ModelConfig, train: TrainConfig) -> tupl
     return batch, max(MIN_STEPS if train.epochs == "auto" else 1, steps)
 
 
-def _marginals(sampler: LanguageSampler, shards: Path) -> list[npt.NDArray[np.float64]]:
-    """Shares of the values of each closed place among some train rows, of the first token without what is never drawn."""
-    table, layout = open_shards(shards), sampler.layout
+def _marginals(layout: Layout, shards: Path) -> Shares:
+    """Shares of the values of each closed place among some train rows."""
+    table = open_shards(shards)
     tokens = table.take(np.arange(min(table.rows, 50 * BLOCK_ROWS)))
-    out = [np.bincount(tokens[:, p], minlength=layout.sizes[p]).astype(np.float64) for p in range(layout.closed)]
-    for column, slots in enumerate(layout.slots):
+    return [np.bincount(tokens[:, p], minlength=layout.sizes[p]) / max(1, len(tokens)) for p in range(layout.closed)]
+
+
+def _drawable(sampler: LanguageSampler, shares: Shares) -> Shares:
+    """`shares`, those of the first token of a column without what is never drawn, each summing to one."""
+    out = [share.copy() for share in shares]
+    for column, slots in enumerate(sampler.layout.slots):
         if slots:
             automaton = sampler.automata[column]
-            out[slots[0]] *= automaton.next[automaton.start, : layout.sizes[slots[0]]] >= 0
-    return [counts / max(1.0, counts.sum()) for counts in out]
+            out[slots[0]] *= automaton.next[automaton.start, : len(out[slots[0]])] >= 0
+    return [share / max(1e-12, share.sum()) for share in out]

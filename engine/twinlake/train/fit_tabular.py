@@ -33,7 +33,7 @@ from twinlake.train.data import CHOSEN_FROM, Schedule
 from twinlake.train.fit_language import train_texts
 from twinlake.train.links import links_of
 from twinlake.train.private_codec import Prepared
-from twinlake.train.private_plan import private_plan
+from twinlake.train.private_plan import private_tabular_plan
 from twinlake.train.runner import run_training
 from twinlake.train.tabular import TabularPlan
 
@@ -71,7 +71,7 @@ def fit_tabular(
         plan = (
             _plan(codec, counts, shards, work, model, train, seed)
             if prepared is None
-            else private_plan(codec, rows, shards, work, model, train, seed, prepared, out.exists())
+            else private_tabular_plan(codec, rows, shards, work, model, train, seed, prepared, out.exists())
         )
         weights, facts = _rows(codec, plan, rows, work, train, seed, progress, verbose)
     else:  # every column is constant or regenerated: there is nothing to learn

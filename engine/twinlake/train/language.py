@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from twinlake.core.seeds import derive, permute
+from twinlake.models.by_row import add_clipped_by_row
 from twinlake.models.cores import LanguageSettings
 from twinlake.models.language import LanguageNetwork
 from twinlake.models.layout import Layout, sequences
 from twinlake.models.tokenizer import END, NULL
 from twinlake.train.data import Shards, Tokens
 from twinlake.train.loop import Inputs, Place, Plan
+from twinlake.train.tabular import log_marginals
 
 COUNT_ROWS = 200_000
 FORGOTTEN = 0.1
@@ -39,6 +41,8 @@ class LanguagePlan(Plan):
 
     def prepare(self, shards: Shards, place: Place) -> Shares:
         """Where the biases start: log shares of the values of each closed place, and of the pieces."""
+        if self.shares is not None:
+            return log_marginals([np.array(share) for share in self.shares])
         layout = Layout.from_json(self.layout)
         rows = min(shards.rows, COUNT_ROWS)
         tokens = shards.take(permute(np.arange(rows), shards.rows, derive(self.seed, "marginals")))
@@ -51,7 +55,9 @@ class LanguagePlan(Plan):
     def learner(self, shares: Shares, place: Place) -> LanguageLearner:
         """The network at its start."""
         layout, settings = Layout.from_json(self.layout), LanguageSettings(**self.settings)
-        return LanguageLearner(LanguageNetwork(layout, settings, shares, self.seed).to(place.device))
+        network = LanguageNetwork(layout, settings, shares, self.seed).to(place.device)
+        network.core.by_row = self.private is not None
+        return LanguageLearner(network)
 
 
 class LanguageLearner:
@@ -113,3 +119,7 @@ class LanguageLearner:
     def plain(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """See Learner."""
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+    def add_clipped(self, part: Inputs, clip: float) -> None:
+        """See PrivateLearner."""
+        add_clipped_by_row(self.network, part, clip)

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -37,7 +37,8 @@ Inputs = tuple[Tensor | None, ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a worker of any family needs besides the shards: plain data, so that it travels as JSON."""
+    """Everything a worker of any family needs besides the shards: plain data, so that it travels as JSON. `private`: the
+    PrivateSteps of train/dp.py, where steps are private, and then `shares`: the marginals as they were measured with noise."""
 
     family: str
     shards: str
@@ -52,6 +53,8 @@ class Plan:
     max_seconds: float | None
     stops_early: bool
     limits: list[list[float]]
+    private: dict[str, Any] | None = field(default=None, kw_only=True)
+    shares: list[list[float]] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,14 @@ class Learner(Protocol):
 
     def plain(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Copies of `tensors`, named like the parameters, as rows are drawn from them."""
+
+
+class PrivateLearner(Learner, Protocol):
+    """A Learner whose steps can be made private."""
+
+    def add_clipped(self, part: Inputs, clip: float) -> None:
+        """Adds to `.grad` of all weights the gradients of the rows of `part`, each scaled down to the norm `clip` if it is
+        longer."""
 
 
 class Private(Protocol):

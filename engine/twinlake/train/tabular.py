@@ -21,6 +21,7 @@ from twinlake.core.seeds import derive, permute
 from twinlake.models.continuing import start_from
 from twinlake.models.ensemble import Ensemble
 from twinlake.models.tabular import TabularNetwork, TabularSettings, ranks_of
+from twinlake.models.uses import Use, add_clipped
 from twinlake.train.data import Shards, Tokens
 from twinlake.train.loop import Inputs, Place, Plan
 
@@ -35,8 +36,7 @@ Shares = list[npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class TabularPlan(Plan):
-    """What workers need to train a tabular network. `earlier`: a model to start from; `private`: the PrivateSteps of
-    train/dp.py, and then `shares`: the marginals as they were measured with noise."""
+    """What workers need to train a tabular network. `earlier`: a model to start from."""
 
     sizes: tuple[int, ...]
     slots: tuple[tuple[int, ...], ...]
@@ -46,8 +46,6 @@ class TabularPlan(Plan):
     places: list[list[float]]
     trial_steps: int
     earlier: dict[str, Any] | None = None
-    private: dict[str, Any] | None = None
-    shares: list[list[float]] | None = None
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> TabularPlan:
@@ -117,6 +115,11 @@ class TabularLearner:
     def plain(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """See Learner."""
         return self.network.plain(tensors)
+
+    def add_clipped(self, part: Inputs, clip: float) -> None:
+        """See PrivateLearner."""
+        uses: list[Use] = []
+        add_clipped(self.network(*part, uses), uses, clip)
 
 
 def random_ranks(rows: int, plan: TabularPlan, canonical: int, draws: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -19,7 +19,7 @@ from twinlake.core.errors import ModelError
 from twinlake.train.data import Schedule, Shards, open_shards
 from twinlake.train.dp import PrivateGradients, PrivateSteps
 from twinlake.train.language import LanguagePlan
-from twinlake.train.llm import LlmPlan
+from twinlake.train.llm import LlmLearner, LlmPlan
 from twinlake.train.loop import Learner, Place, Plan, TrainingState, behind, failure_file, take_steps, validate
 from twinlake.train.tabular import TabularPlan, choose_settings
 
@@ -66,9 +66,10 @@ def _train(plan: AnyPlan, place: Place, shards: Shards, prepared: Any) -> None:
             plan.settings, shards.rows, lambda s: _trial(whole.trial(s), place, shards, prepared, late)
         )
         plan = replace(plan, settings=settings)
-    learner: Learner = plan.learner(prepared, place)
-    steps = plan.private if isinstance(plan, TabularPlan) else None
-    private = PrivateGradients(PrivateSteps(**steps), learner, shards.rows, place) if steps is not None else None
+    learner = plan.learner(prepared, place)
+    private = None
+    if plan.private is not None and not isinstance(learner, LlmLearner):
+        private = PrivateGradients(PrivateSteps(**plan.private), learner, shards.rows, place)
     wrapped = _wrapped(learner, place) if private is None else learner.network
     state = TrainingState(learner, plan, trials)
     if checkpoint:
