@@ -15,9 +15,11 @@ from twinlake import pipeline
 from twinlake.core.config import parse_config
 from twinlake.core.errors import ConfigError
 from twinlake.core.seeds import generator
+from twinlake.models.script import Script
 from twinlake.tables.parts import part_files
 from twinlake.tables.split import rows_of_units
 from twinlake.train.accounting import Release, spent
+from twinlake.train.audit_run import audit_run
 from twinlake.train.ledger import Ledger, guarantee_of
 
 UNITS, MOST = 1_500, 2
@@ -40,14 +42,15 @@ def purchases(whale_age: int = 44) -> pa.Table:
     )
 
 
-@pytest.fixture(scope="module")
-def run(spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["tabular", "language"])
+def run(request: Any, spark: Any, started_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("private")
     pq.write_table(purchases(), folder / "purchases.parquet")
     values: dict[str, Any] = {
         "run": {"dir": str(folder / "run"), "keep_private": True},
         "source": {"path": str(folder / "purchases.parquet")},
         "privacy": {"epsilon": 8, "unit": "customer", "max_rows_per_unit": MOST},
+        "model": {"family": request.param, "language": {"core": "transformer", "embedding_dim": 32, "layers": 1}},
         "train": {"epochs": 3, "workers": 2},
     }
     result = pipeline.run(parse_config(values), spark=spark)
@@ -81,10 +84,15 @@ def test_rows_of_one_person_count_as_one_unit(run: Path) -> None:
     assert max(by_name["paid"]["high"]) < 1e6  # in cents; theirs was 1e9
     assert by_name["customer"]["method"] in ("key", "surrogate", "format")
     assert codec["relations"] == []
+    for file in (f for folder in (run / "model", run / "synthetic") for f in folder.rglob("*") if f.is_file()):
+        assert b"secret" not in file.read_bytes(), file.name
 
 
 def test_nothing_exact_of_the_training_is_told(run: Path) -> None:
     model = json.loads((run / "model" / "model.json").read_text())
+    if model["family"] == "language":  # tells the tokens of the noisy codec, and has no pieces or words
+        script = Script.load(run / "model")
+        assert script.codec.to_json() == (run / "codec.json").read_text() and script.tokenizer is None and not script.texts
     assert model["history"] == [] and model["trials"] == [] and "loss" not in json.dumps(model)
     assert json.loads((run / "profile.json").read_text())["release"].startswith("not for release")
     facts = json.loads((run / "evaluation.json").read_text())["facts"]
@@ -98,6 +106,13 @@ def test_the_twin_is_like_the_table(run: Path) -> None:
     assert tiers["basic"] / twin.num_rows == pytest.approx(0.6, abs=0.08)
     assert set(tiers) == {"basic", "plus", "gold"}
     assert 30 < np.median(twin["age"].to_numpy()) < 70
+
+
+def test_the_run_can_be_audited(run: Path) -> None:
+    found = audit_run(run, 100)
+    training = Ledger.open(run / "ledger.json").releases["training"]
+    assert found.holds and found.canaries == 100
+    assert found.counted == pytest.approx(spent([training], found.delta)) and found.claimed == pytest.approx(found.counted)
 
 
 def test_at_most_so_many_rows_of_a_unit_are_used_whichever_come_first(spark: Any, tmp_path: Path) -> None:

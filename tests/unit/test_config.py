@@ -35,6 +35,10 @@ REFUSED = {
     "N12 run name as a path": ("run:\n  name: ../../etc\n", ["line 2", "run.name", "a-z, 0-9 and '-'"]),
     "N12 run name with a newline": ('run: {name: "a\\n"}\n', ["run.name", "a-z, 0-9 and '-'"]),
     "bfloat16 of texts": ("{model: {family: language}, generate: {precision: bfloat16}}\n", ["generate.precision", "tabular"]),
+    "a budget for an llm": (
+        "{model: {family: llm}, privacy: {epsilon: 1, unit: row}}\n",
+        ["model.family: llm", "can't be used with privacy.epsilon", "tabular, marginal or language"],
+    ),
     "two sources": ("source: {path: a.csv, table: a.b}\n", ["either path or table"]),
 }
 

@@ -24,6 +24,7 @@ from twinlake.train.accounting import spent
 from twinlake.train.data import Schedule, Shards, Tokens
 from twinlake.train.dp import PrivateGradients, PrivateSteps
 from twinlake.train.exposure import CHANCE, exposures
+from twinlake.train.language import LanguagePlan
 from twinlake.train.ledger import Ledger
 from twinlake.train.loop import Place, TrainingState, take_steps
 from twinlake.train.tabular import TabularPlan
@@ -68,7 +69,7 @@ class Audit:
         )
 
 
-def audit(plan: TabularPlan, steps: PrivateSteps, rows: Tokens, canaries: Tokens, ledger: Ledger) -> Audit:
+def audit(plan: TabularPlan | LanguagePlan, steps: PrivateSteps, rows: Tokens, canaries: Tokens, ledger: Ledger) -> Audit:
     """Trains `plan` with private `steps` on `rows` and a random half of `canaries` (tokens [rows, S]), in this process, and
     attacks what comes out. `ledger`: a new one, for this training alone."""
     kept = np.array([secrets.randbits(1) for _ in canaries], np.bool_)
@@ -84,8 +85,9 @@ def audit(plan: TabularPlan, steps: PrivateSteps, rows: Tokens, canaries: Tokens
     with torch.inference_mode():
         for name, parameter in learner.network.named_parameters():
             parameter.copy_(state.average[name])
-        parts: list[Tensor] = [learner.network(*part).sum(1) for part in learner.checks(canaries, 0, place)]
-    scores = -torch.cat(parts).double().numpy()
+        # of each token or of each row; parts keep the order of the rows, which are all as long
+        parts: list[Tensor] = [learner.network(*part) for part in learner.checks(canaries, 0, place)]
+    scores = -torch.cat(parts).reshape(len(canaries), -1).sum(1).double().numpy()
     guesses, correct = guessed(scores, kept)
     ledger = ledger.reopened()
     claimed, delta = ledger.spent(), ledger.budget.delta
