@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,8 @@ def audit(plan: TabularPlan | LanguagePlan, steps: PrivateSteps, rows: Tokens, c
     kept = np.array([secrets.randbits(1) for _ in canaries], np.bool_)
     shards = Shards((np.concatenate([rows, canaries[kept]]),), np.array([0]), len(rows) + int(kept.sum()))
     place = Place(0, 1, torch.device("cpu"))
-    learner = plan.learner(plan.prepare(shards, place), place)
+    prepared: Any = plan.prepare(shards, place)  # each family's own
+    learner = plan.learner(prepared, place)
     own = PrivateGradients(replace(steps, ledger=str(ledger.file)), learner, shards.rows, place)
     state = TrainingState(learner, plan, [])
     schedule = Schedule(shards.rows, plan.seed, plan.batch)

@@ -31,11 +31,11 @@ EPOCHS = 40.0
 MOST_EXPECTED = 65_536
 LEARNING_RATE = 5e-3
 LANGUAGE_SIZES = {  # width of embeddings, of the LSTM, and layers
-    "lstm": {"s": (32, 32, 1), "m": (32, 64, 1), "l": (64, 128, 1)},
-    "transformer": {"s": (32, 32, 1), "m": (32, 32, 2), "l": (64, 64, 2)},
+    "lstm": {"s": (32, 16, 1), "m": (32, 32, 1), "l": (64, 128, 1)},
+    "transformer": {"s": (32, 32, 1), "m": (32, 32, 1), "l": (64, 64, 2)},
 }
-LANGUAGE_RATES = {"lstm": 5e-3, "transformer": 5e-3}
-LANGUAGE_EPOCHS = 40.0
+LANGUAGE_RATE = 5e-3
+LANGUAGE_EPOCHS = 30.0
 CHECKS = 20
 
 
@@ -95,7 +95,7 @@ def private_language_plan(
     return LanguagePlan(
         family="language",
         settings=asdict(settings),
-        rate=LANGUAGE_RATES[wanted.core] if wanted.learning_rate == "auto" else wanted.learning_rate,
+        rate=LANGUAGE_RATE if wanted.learning_rate == "auto" else wanted.learning_rate,
         layout=asdict(layout),
         **_budgeted(rows, wanted.batch_size, LANGUAGE_EPOCHS, shards, work, train, seed, prepared, shown),
     )
