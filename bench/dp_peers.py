@@ -24,6 +24,7 @@ import pandas as pd
 
 MOST = 15
 DELTA = 1e-6
+OURS = ("tree", "adaptive")
 
 
 def discrete(train: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def discrete(train: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def ours(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
+def ours(rows: pd.DataFrame, epsilon: float, selection: str) -> pd.DataFrame:
     """A twin by the marginal family."""
     import pyarrow as pa
 
@@ -49,7 +50,8 @@ def ours(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
     from twinlake.models.encode import TokenCounter
     from twinlake.models.marginal import TreeSampler
     from twinlake.train.ledger import Budget, Ledger
-    from twinlake.train.private_marginal import measured_tables, spender_of
+    from twinlake.train.private_marginal import measured_tables
+    from twinlake.train.spender import spender_of
 
     columns = []
     for name in rows:
@@ -61,7 +63,7 @@ def ours(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.begin(Path(folder) / "ledger.json", Budget(epsilon, DELTA, "row", 1, len(rows)), {})
         even = [np.append(np.full(size - 1, 1 / (size - 1)), 0.0) for size in codec.sizes]
-        tree, tables = measured_tables(codec, counter.counts(), even, spender_of(ledger, False))
+        tree, tables = measured_tables(codec, counter.counts(), even, spender_of(ledger, False, selection))
     drawable = {token: column.drawable for token, column in enumerate(columns)}
     sampler = TreeSampler(tree, codec.slots, tables, drawable)
     drawn = np.concatenate([sampler.draw(block, 7) for block in range(-(-len(rows) // 4_096))])
@@ -128,11 +130,11 @@ def main() -> None:
     told = accuracies(rows, unseen, asked.target)
     print(f"{'real':22} pairs {pair_distance(unseen, rows):.4f}  accuracy {told[0]:.4f} {told[1]:.4f}", flush=True)
     for epsilon in asked.epsilon:
-        for name in ("twinlake", *(asked.names.split(",") if asked.peers else ())):
-            who = resource.RUSAGE_SELF if name == "twinlake" else resource.RUSAGE_CHILDREN
+        for name in (*OURS, *(asked.names.split(",") if asked.peers else ())):
+            who = resource.RUSAGE_SELF if name in OURS else resource.RUSAGE_CHILDREN
             before = seconds(who)
-            if name == "twinlake":
-                twin = ours(rows, epsilon)
+            if name in OURS:
+                twin = ours(rows, epsilon, name)
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     given, made = Path(folder) / "rows.csv", Path(folder) / "twin.csv"

@@ -22,7 +22,8 @@ from twinlake.profile.counts import TokenCounts
 from twinlake.train.conditionals import conditionals
 from twinlake.train.fit_language import MIN_ROWS, train_texts
 from twinlake.train.private_codec import Prepared
-from twinlake.train.private_marginal import measured_tables, spender_of
+from twinlake.train.private_marginal import measured_tables
+from twinlake.train.spender import spender_of
 
 
 def fit_marginal(
@@ -51,7 +52,8 @@ def fit_marginal(
         tables = TokenTables.load(shards / FILE)
         tree, shares = tables.tree, conditionals(codec, tables)
     else:
-        tree, shares = measured_tables(codec, counts, prepared.shares, spender_of(prepared.ledger, out.exists()))
+        spender = spender_of(prepared.ledger, out.exists(), model.marginal.selection)
+        tree, shares = measured_tables(codec, counts, prepared.shares, spender)
     progress.update(1, 1, "shares of values")
     facts: dict[str, Any] = {
         "family": "marginal",

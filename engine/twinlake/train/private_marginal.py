@@ -3,36 +3,32 @@
 As in "Winning the NIST contest" (McKenna, Miklau and Sheldon 2021): noisy counts of single columns; which pairs hang together,
 by the exponential mechanism on how far their counts are from what the model says so far; noisy counts of those pairs. A hub
 (see models/tree.py) is chosen and measured first. Pairs of which noise would outweigh the gain are left out, as in "AIM"
-(McKenna et al. 2022). All is asked of exact pair counts on the driver; whatever leaves this module is noisy.
+(McKenna et al. 2022), of which the rounds are an option (train/private_rounds.py). All is asked of exact pair counts on the
+driver; whatever leaves this module is noisy.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from twinlake.core.errors import ConfigError
 from twinlake.models.codec import Codec
 from twinlake.models.token_tables import TokenTree
 from twinlake.models.tree import Edge, Structure, hub_candidates, implied, spanning_forest
 from twinlake.profile.counts import TokenCounts
-from twinlake.train.accounting import Release
 from twinlake.train.conditionals import together
-from twinlake.train.ledger import Ledger
-from twinlake.train.noise import noisy_counts, uniforms
+from twinlake.train.noisy_shares import fitted, shares_near
+from twinlake.train.private_rounds import in_rounds
+from twinlake.train.spender import Choose, Spender
 
-SPLIT = {"single columns": 0.25, "the hub": 0.05, "pairs with the hub": 0.3, "which pairs": 0.1, "pairs": 0.3}
 SIGNIFICANT = 3.0  # deviations of the noise below which a value is counted with others
-ROUNDS = 20
-LEAST_RHO = 1e-9
 Floats = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int64]
-Choose = Callable[[Floats], int]
 
 
 @dataclass(frozen=True)
@@ -45,54 +41,6 @@ class Measured:
     singles: tuple[Floats, ...]
     beside: Mapping[int, Floats]
     pairs: Mapping[Edge, Floats]
-
-
-@dataclass(frozen=True)
-class Spender:
-    """Asks within `rho` (zCDP, Bun and Steinke 2016) of what `ledger` has left."""
-
-    ledger: Ledger
-    rho: float
-
-    @property
-    def most(self) -> int:
-        """Rows of a unit."""
-        return self.ledger.budget.max_rows_per_unit
-
-    def counts(self, name: str, tables: Sequence[Table]) -> tuple[list[Floats], float]:
-        """Noisy `tables`, in each of which a unit has at most `most` rows, and the deviation of their noise."""
-        sigma = 1.0 / math.sqrt(2.0 * self.rho * SPLIT[name])
-        deviation = sigma * self.most * math.sqrt(max(1, len(tables)))
-        self.ledger.spend(Release(name, sigma), tables=len(tables), deviation=round(deviation, 1))
-        return [noisy_counts(table, deviation).astype(np.float64) for table in tables], deviation
-
-    def choice(self, name: str, times: int) -> Choose:
-        """Chooses, up to `times` times, a place of scores that a unit changes by at most `most`: the exponential mechanism, of
-        which one of epsilon e is e^2 / 8 zCDP (Cesar and Rogers, "Bounding, concentrating, and truncating", 2021)."""
-        rho = self.rho * SPLIT[name]
-        epsilon = math.sqrt(8.0 * rho / max(1, times))
-        self.ledger.spend(Release(name, rho=rho), times=times, each=round(epsilon, 5))
-
-        def choose(scores: Floats) -> int:
-            weights = np.exp(epsilon / (2.0 * self.most) * (scores - scores.max()))
-            return int(np.searchsorted(weights.cumsum(), uniforms(1)[0] * weights.sum()))
-
-        return choose
-
-
-def spender_of(ledger: Ledger, shown: bool) -> Spender:
-    """What asks for all that is left, to a thousandth. What stands there of an earlier model is taken back, and if that was
-    `shown`, kept among what earlier models had spent. Errors: ConfigError (nothing is left)."""
-    for name in [name for name in SPLIT if name in ledger.releases]:
-        ledger.restart(name, shown)
-        shown = False
-    low, high = 0.0, ledger.budget.epsilon + math.log(1.0 / ledger.budget.delta)
-    while high - low > 1e-3 * high and high > LEAST_RHO:
-        middle = (low + high) / 2
-        low, high = (middle, high) if ledger.allows(Release("all that is left", rho=middle)) else (low, middle)
-    if low < LEAST_RHO:
-        raise ConfigError("privacy.epsilon leaves nothing to measure pairs of columns by; allow more")
-    return Spender(ledger, low)
 
 
 def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[int], spender: Spender) -> Measured:
@@ -114,29 +62,34 @@ def measure(pairs: Mapping[Edge, Table], sizes: Sequence[int], hubs: Sequence[in
         """How far the counts of a pair are from those expected, less what noise of deviation `noise` would be."""
         return float(np.abs(table(pair) - rows * base).sum() - math.sqrt(2 / math.pi) * noise * base.size)
 
-    hub, beside = -1, dict[int, Floats]()
+    hub, deviation, found = -1, math.inf, list[Floats]()
     if len(hubs) and len(sizes) > 2:
         # the mean over the other columns: a unit changes it by no more than each of its terms
         apart = {h: [gain((h, c), np.outer(short[h], short[c]), 0.0) for c in columns if c != h] for h in hubs}
         hub = hubs[spender.choice("the hub", 1)(np.array([np.mean(apart[h]) for h in hubs]))]
-        others = [c for c in columns if c != hub]
-        found, _ = spender.counts("pairs with the hub", [table((hub, c)) for c in others])
-        beside = {c: fitted(one, short[hub], short[c]) for c, one in zip(others, found, strict=True)}
+        found, deviation = spender.counts("pairs with the hub", [table((hub, c)) for c in columns if c != hub])
     others = [c for c in columns if c != hub]
-    known = {(min(hub, c), max(hub, c)): one if hub < c else one.T for c, one in beside.items()}
-    bases = {
-        (a, b): implied(known, (a, b), hub) if hub >= 0 else np.outer(short[a], short[b])
-        for a, b in itertools.combinations(others, 2)
-    }
-    edges: list[Edge] = []
-    tables: dict[Edge, Floats] = {}
-    if bases:
-        noise = spender.most * math.sqrt((len(others) - 1) / (2.0 * spender.rho * SPLIT["pairs"]))
-        gains = {pair: gain(pair, base, noise) for pair, base in bases.items()}
-        choose = spender.choice("which pairs", len(others) - 1)
-        edges = spanning_forest(list(gains), np.array(list(gains.values())), choose=_or_none(choose))
-        found, _ = spender.counts("pairs", [table(edge) for edge in edges])
-        tables = {edge: fitted(one, short[edge[0]], short[edge[1]]) for edge, one in zip(edges, found, strict=True)}
+    hubbed = {(hub, c): one for c, one in zip(others, found, strict=False)}  # none without a hub
+    if spender.selection == "adaptive":
+        every = {pair: table(pair) for pair in (*hubbed, *itertools.combinations(others, 2))}
+        shares = in_rounds(every, short, rows, hub, hubbed, deviation, spender)
+        beside = {c: shares.pop((hub, c)) for _, c in hubbed}
+        tables, edges = shares, list(shares)
+    else:
+        beside = {c: fitted(one, short[hub], short[c]) for (_, c), one in hubbed.items()}
+        known = {(min(hub, c), max(hub, c)): one if hub < c else one.T for c, one in beside.items()}
+        bases = {
+            (a, b): implied(known, (a, b), hub) if hub >= 0 else np.outer(short[a], short[b])
+            for a, b in itertools.combinations(others, 2)
+        }
+        edges, tables = [], {}
+        if bases:
+            noise = spender.most * math.sqrt((len(others) - 1) / (2.0 * spender.share("pairs")))
+            gains = {pair: gain(pair, base, noise) for pair, base in bases.items()}
+            choose = spender.choice("which pairs", len(others) - 1)
+            edges = spanning_forest(list(gains), np.array(list(gains.values())), choose=_or_none(choose))
+            found, _ = spender.counts("pairs", [table(edge) for edge in edges])
+            tables = {edge: fitted(one, short[edge[0]], short[edge[1]]) for edge, one in zip(edges, found, strict=True)}
     return Measured(
         hub,
         tuple(edges),
@@ -213,23 +166,3 @@ def _spread(found: Floats, pair: Edge, singles: Sequence[Floats], merged: Sequen
         share = merged[column] * singles[column][:, None] / np.where(inside > 0, inside, 1.0)
         found = np.moveaxis(np.tensordot(share, found, axes=(1, axis)), 0, axis)
     return found
-
-
-def shares_near(noisy: Floats) -> Floats:
-    """The shares nearest to noisy counts: the same amount less for each, none below zero (Euclidean projection on the simplex,
-    of the sum that the counts have)."""
-    total = max(1.0, float(noisy.sum()))
-    ranked = np.sort(noisy.ravel())[::-1]
-    over = (ranked.cumsum() - total) / np.arange(1, noisy.size + 1)
-    least = over[np.flatnonzero(ranked > over)[-1]]
-    return np.asarray(np.maximum(noisy - least, 0.0) / total)
-
-
-def fitted(noisy: Floats, rows: Floats, columns: Floats) -> Floats:
-    """The shares of a noisy table, brought to the shares of single columns, which were measured with less noise (iterative
-    proportional fitting)."""
-    table = shares_near(noisy) + 1e-3 * np.outer(rows, columns)
-    for _ in range(ROUNDS):
-        table *= (rows / np.maximum(table.sum(axis=1), 1e-300))[:, None]
-        table *= (columns / np.maximum(table.sum(axis=0), 1e-300))[None]
-    return np.asarray(table / table.sum())
