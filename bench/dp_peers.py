@@ -5,7 +5,8 @@ All get the same pre-discretized columns of at most 15 values, taken as public, 
     .venv/bin/python bench/dp_peers.py adult_train.csv adult_holdout.csv --target income --peers /path/to/venv/bin/python
 
 Prints for each the mean total variation of pairs of columns from the train rows, the accuracy on holdout rows of two
-classifiers trained on the twin (gradient boosting, logistic regression), and CPU seconds.
+classifiers trained on the twin (gradient boosting, logistic regression), and CPU seconds. `--runs 5` makes as many twins of
+ours and prints the mean and its standard error; without `--peers` ours alone.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="Python of an environment with smartnoise-synth")
     parser.add_argument("--names", default="mst", help="its synthesizers, by comma: mst,aim")
     parser.add_argument("--epsilon", type=float, nargs="+", default=[1.0, 3.0, 8.0])
+    parser.add_argument("--runs", type=int, default=1, help="twins of ours; a peer's is made once")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # in the peers' environment: make one twin, from `train` to `holdout`
     asked = parser.parse_args()
     if asked.only:
@@ -134,7 +136,7 @@ def main() -> None:
             who = resource.RUSAGE_SELF if name in OURS else resource.RUSAGE_CHILDREN
             before = seconds(who)
             if name in OURS:
-                twin = ours(rows, epsilon, name)
+                twins = [ours(rows, epsilon, name) for _ in range(asked.runs)]
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     given, made = Path(folder) / "rows.csv", Path(folder) / "twin.csv"
@@ -145,9 +147,13 @@ def main() -> None:
                     if done.returncode:
                         print(f"{name} at epsilon {epsilon:g} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
                         continue
-                    twin = pd.read_csv(made).astype(int)
-            took, told = seconds(who) - before, accuracies(twin, unseen, asked.target)
-            line = f"pairs {pair_distance(twin, rows):.4f}  accuracy {told[0]:.4f} {told[1]:.4f}  {took:.1f} CPU s"
+                    twins = [pd.read_csv(made).astype(int)]
+            took = (seconds(who) - before) / len(twins)
+            found = pd.DataFrame([[pair_distance(one, rows), *accuracies(one, unseen, asked.target)] for one in twins])
+            of_runs = [
+                f"{m:.4f}" + (f" ({e:.4f})" if len(twins) > 1 else "") for m, e in zip(found.mean(), found.sem(), strict=True)
+            ]
+            line = f"pairs {of_runs[0]}  accuracy {of_runs[1]} {of_runs[2]}  {took:.1f} CPU s"
             print(f"{name:10} epsilon {epsilon:<4g} {line}", flush=True)
 
 

@@ -115,7 +115,7 @@ class LanguageConfig(Section):
 
 
 class MarginalConfig(Section):
-    """Of the marginal family, with privacy.epsilon."""
+    """How a marginal model measures within a budget."""
 
     selection: Literal["tree", "adaptive"] = Field(
         "tree", description="Pairs to measure: tree: a spanning tree at once; adaptive: in rounds, after AIM."
@@ -131,7 +131,7 @@ class ModelConfig(Section):
         "free text above all; llm: your own LLM.",
     )
     language: LanguageConfig = Field(LanguageConfig(), description="Of the language family, and of texts in any family.")
-    marginal: MarginalConfig = Field(MarginalConfig(), description="Of the marginal family, with privacy.epsilon.")
+    marginal: MarginalConfig = Field(MarginalConfig(), description="Of the marginal family within a budget (privacy.epsilon).")
     llm: LlmConfig = Field(LlmConfig(), description="Of the llm family: a language model of your own, fine-tuned.")
     size: Literal["auto", "s", "m", "l"] = Field("auto", description="Width of the network; auto follows the data.")
     start_from: str | None = Field(None, description="Model folder, or run, to go on from: weights of columns that agree.")
