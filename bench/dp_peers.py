@@ -6,7 +6,7 @@ All get the same pre-discretized columns of at most 15 values, taken as public, 
 
 Prints for each the mean total variation of pairs of columns from the train rows, the accuracy on holdout rows of two
 classifiers trained on the twin (gradient boosting, logistic regression), and CPU seconds. `--runs 5` makes as many twins of
-ours and prints the mean and its standard error; without `--peers` ours alone.
+ours: pairs are then their mean, with its standard error, and accuracy is that of the first. Without `--peers` ours alone.
 """
 
 from __future__ import annotations
@@ -149,11 +149,9 @@ def main() -> None:
                         continue
                     twins = [pd.read_csv(made).astype(int)]
             took = (seconds(who) - before) / len(twins)
-            found = pd.DataFrame([[pair_distance(one, rows), *accuracies(one, unseen, asked.target)] for one in twins])
-            of_runs = [
-                f"{m:.4f}" + (f" ({e:.4f})" if len(twins) > 1 else "") for m, e in zip(found.mean(), found.sem(), strict=True)
-            ]
-            line = f"pairs {of_runs[0]}  accuracy {of_runs[1]} {of_runs[2]}  {took:.1f} CPU s"
+            pairs, told = pd.Series([pair_distance(one, rows) for one in twins]), accuracies(twins[0], unseen, asked.target)
+            spread = f" ({pairs.sem():.4f})" if len(pairs) > 1 else ""
+            line = f"pairs {pairs.mean():.4f}{spread}  accuracy {told[0]:.4f} {told[1]:.4f}  {took:.1f} CPU s"
             print(f"{name:10} epsilon {epsilon:<4g} {line}", flush=True)
 
 
