@@ -159,8 +159,8 @@ REFUSED = [
     ({"privacy": {**BUDGET, "public": {"x": {"min": 3, "max": 1}}}}, r"min must be below max"),
     ({"privacy": {**BUDGET, "seed": 1}}, r"unknown key privacy\.seed"),
     (
-        {"privacy": BUDGET, "model": {"family": "language"}},
-        r"family: language can't be used with privacy\.epsilon: use tabular or",
+        {"privacy": BUDGET, "model": {"family": "llm", "llm": {"path": "llm"}}},
+        r"family: llm can't be used with privacy\.epsilon: use tabular, marginal or language",
     ),
     ({"privacy": BUDGET, "model": {"family": "llm"}}, r"family: llm can't be used"),
     ({"privacy": BUDGET, "model": {"start_from": "runs/x"}}, r"start_from can't be used"),
