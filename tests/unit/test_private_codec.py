@@ -162,7 +162,6 @@ REFUSED = [
         {"privacy": BUDGET, "model": {"family": "llm", "llm": {"path": "llm"}}},
         r"family: llm can't be used with privacy\.epsilon: use tabular, marginal or language",
     ),
-    ({"privacy": BUDGET, "model": {"family": "llm"}}, r"family: llm can't be used"),
     ({"privacy": BUDGET, "model": {"start_from": "runs/x"}}, r"start_from can't be used"),
     ({"privacy": BUDGET, "train": {"loss_limits": [[0.5, 3.0]]}}, r"loss_limits can't be used"),
     ({"privacy": BUDGET, "generate": {"replace_copies": True}}, r"replace_copies: true can't be used"),
