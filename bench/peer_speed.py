@@ -2,9 +2,9 @@
 
     PEERS/bin/python bench/peer_speed.py adult.csv --model runs/adult-twin/model --twinlake .venv/bin/python
 
-Runs in an environment that holds the peers; ours is bench/generate.py by the interpreter `--twinlake`, and includes
-the committed Parquet, where a peer ends with rows in memory. A peer trains for `--seconds`: how long makes no difference to the
-speed of drawing. One thread each.
+Runs in an environment that holds the peers; ours is bench/generate.py by the interpreter `--twinlake`, told to rows in memory
+(Arrow), where a peer ends too (pandas), and to committed Parquet. A peer trains for `--seconds`: how long makes no difference
+to the speed of drawing. One thread each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,14 +55,13 @@ def tvae(table: pd.DataFrame, seconds: float) -> Draw:
     return model.sample  # type: ignore[no-any-return]
 
 
-def ours(python: str, model: str, rows: int) -> float:
-    """Rows per CPU second of bench/generate.py."""
+def ours(python: str, model: str, rows: int) -> dict[str, float]:
+    """Rows per CPU second of bench/generate.py by where the rows end."""
     done = subprocess.run(
         [python, str(BENCH), model, "--rows", str(rows), "--repeats", "1"], stdout=subprocess.PIPE, text=True, check=True
     )
-    found = re.search(r"([\d,]+) rows per CPU second", done.stdout)
-    assert found is not None
-    return float(found[1].replace(",", ""))
+    found = re.findall(r"(\w+): .* ([\d,]+) rows per CPU second", done.stdout)
+    return {f"twinlake to {end}": float(speed.replace(",", "")) for end, speed in found}
 
 
 def main() -> None:
@@ -85,18 +85,20 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    speeds: dict[str, list[float]] = {name: [] for name in ("twinlake", *peers)}
+    speeds: dict[str, list[float]] = defaultdict(list)
     for draw in peers.values():
         draw(1_000)  # what is made on the first call is not counted
     for _ in range(given.turns):
-        speeds["twinlake"].append(ours(given.twinlake, given.model, 4 * given.rows))
+        for name, speed in ours(given.twinlake, given.model, 4 * given.rows).items():
+            speeds[name].append(speed)
         for name, draw in peers.items():
             start = time.process_time()
             draw(given.rows)
             speeds[name].append(given.rows / (time.process_time() - start))
-    own = statistics.median(speeds["twinlake"])
+    own = statistics.median(speeds["twinlake to Arrow"])
     for name, found in speeds.items():
-        print(f"{name}: {statistics.median(found):,.0f} rows per CPU second, ours {own / statistics.median(found):.1f} times")
+        speed = statistics.median(found)
+        print(f"{name}: {speed:,.0f} rows per CPU second; ours to Arrow {own / speed:.1f} times")
 
 
 if __name__ == "__main__":

@@ -182,6 +182,50 @@ def test_a_full_disk_is_an_error_and_not_a_short_table(spark: Any, adult_path: s
     assert read_manifest(tmp_path / "run" / "protected")["rows"] > 40_000
 
 
+JVM_ENDS = """
+import sys
+import psutil
+from pyspark.sql import SparkSession
+from twinlake.core.boundary import guarded
+
+def command():
+    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    if sys.argv[1] == "killed":
+        java = next(c for c in psutil.Process().children(recursive=True) if "java" in c.name())
+        java.kill()
+        java.wait()
+    for _ in range(2):
+        try:
+            spark.range(3).count()
+        except Exception as error:
+            if sys.argv[2] == "first":
+                raise
+    getattr(spark._jvm.java.lang.Math, sys.argv[1])(-7)
+
+sys.exit(guarded(command))
+"""
+
+
+@pytest.mark.parametrize("call", ["first", "later"])
+def test_a_lost_driver_of_spark_is_no_bug_and_can_be_run_again(call: str) -> None:
+    done = session_of("killed", call)
+    assert done.returncode == 4
+    assert "the JVM) has ended" in done.stderr.splitlines()[-1]
+    assert "spark.driver.memory" in done.stderr.splitlines()[-1]
+
+
+def test_what_the_jvm_answers_is_no_lost_driver() -> None:
+    done = session_of("noSuch", "first")
+    assert done.returncode == 70
+    assert "Py4JError" in done.stderr.splitlines()[-1]
+
+
+def session_of(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """JVM_ENDS in a process of its own."""
+    command = [sys.executable, "-c", JVM_ENDS, *arguments]
+    return subprocess.run(command, check=False, env=environment(), capture_output=True, text=True)
+
+
 def check(run: Path, expected: str, content_hash: Callable[[Path], str]) -> None:
     """The four things that must hold after any fault."""
     out = run / "synthetic"

@@ -8,6 +8,7 @@ in the code are shown.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -21,9 +22,10 @@ from typing import Any, NoReturn
 
 from typer import Abort
 
-from twinlake.core.errors import CANCELLED, TwinlakeError, UserError
+from twinlake.core.errors import CANCELLED, CommitError, TwinlakeError, UserError
 
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+MORE_MEMORY = "give it more (spark.driver.memory)"
 GO_ON = "; run again to go on from the last finished part"
 
 
@@ -86,7 +88,17 @@ def _outcome(command: Callable[[], Any]) -> int:
         if CANCELLED in str(error):  # what Ctrl-C becomes where a thread waits for Spark
             _say_error(f"interrupted{GO_ON}")
             return INTERRUPTED
+        if _spark_is_gone(error):
+            _say_error(f"Spark's driver process (the JVM) has ended, most often for want of memory; {MORE_MEMORY}{GO_ON}")
+            return CommitError.exit_code
         return _refuse_usage(error) if hasattr(error, "format_message") else _say_bug(error)
+
+
+def _spark_is_gone(error: Exception) -> bool:
+    """Whether py4j, the bridge to Spark's JVM, found nothing at its other end: it names a cause where the JVM answers."""
+    by_py4j = f"{os.sep}py4j{os.sep}" in traceback.extract_tb(error.__traceback__)[-1].filename
+    unanswered = re.fullmatch(r"An error occurred while calling \S+", str(error)) is not None
+    return by_py4j and (unanswered or isinstance(error, OSError) or type(error).__name__ == "Py4JNetworkError")
 
 
 def _refuse_usage(error: Any) -> int:
