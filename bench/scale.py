@@ -25,7 +25,7 @@ import psutil
 ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult.parquet"
 
 
-def make_table(rows: int, out: Path) -> None:
+def make_table(rows: int, out: Path, seed: int = 7) -> None:
     """Adult repeated to `rows` rows with noise, as Parquet in files of a million rows."""
     import numpy as np
     import pyarrow as pa
@@ -33,7 +33,7 @@ def make_table(rows: int, out: Path) -> None:
 
     adult = pq.read_table(ADULT)
     out.mkdir(parents=True)
-    draw = np.random.Generator(np.random.Philox(7))
+    draw = np.random.Generator(np.random.Philox(seed))
     for number, start in enumerate(range(0, rows, 1_000_000)):
         count = min(1_000_000, rows - start)
         part = adult.take(pa.array(draw.integers(0, adult.num_rows, count)))
@@ -41,7 +41,7 @@ def make_table(rows: int, out: Path) -> None:
             at = part.schema.get_field_index(name)
             noisy = part.column(name).to_numpy() + draw.integers(-spread, spread + 1, count)
             part = part.set_column(at, name, pa.array(np.maximum(noisy, 17), pa.int64()))
-        pq.write_table(part, out / f"part-{number:03d}.parquet")
+        pq.write_table(part, out / f"part-{number:03d}.parquet", row_group_size=100_000)
 
 
 def worker(table: str, out: str, cluster: bool) -> None:

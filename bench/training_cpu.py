@@ -1,11 +1,11 @@
-"""CPU seconds from a table to its rows, ours beside TabularARGN of mostlyai-engine with its defaults, in turns.
+"""CPU seconds of training and of the whole way from a table to its rows, beside TabularARGN of mostlyai-engine, in turns.
 
     python bench/training_cpu.py adult.csv credit.csv --peer PEERS/bin/python --out rows/
 
-Ours is `twinlake generate` (everything from profile to the last part, Spark and Ray with their starts); the peer splits,
-analyzes, encodes, trains until its own early stop, and draws as many rows as the table has. CPU seconds are those that the
-whole machine spent meanwhile, less what it spends idle: run nothing beside it. The rows of both are left in `--out` as CSV, to
-be judged.
+Ours are `twinlake encode`, `train` and `generate`, all with their starts of Spark and Ray; the peer splits, analyzes and
+encodes, trains with its defaults until its own early stop, and draws as many rows as the table has. Training is our command
+`train` and the peer's call of that name. CPU seconds are those that the whole machine spent meanwhile: run nothing beside it.
+The rows of both are left in `--out` as CSV, to be judged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -23,22 +22,52 @@ import pyarrow.parquet as pq
 PEER = """
 import sys
 import pandas as pd
+import psutil
+from mostlyai import engine
 from peer_speed import tabular_argn
 
+def busy():
+    now = psutil.cpu_times()
+    return now.user + now.system + now.nice
+
+def timed(train=engine.train, **settings):
+    before = busy()
+    train(**settings)
+    print("TRAIN", busy() - before)
+
+engine.train = timed
 table = pd.read_csv(sys.argv[1])
 rows = tabular_argn(table, 1e6)(len(table))
 rows[list(table)].to_csv(sys.argv[2], index=False)
 """
 
 
-def spent(command: list[str], log: Path) -> tuple[float, float]:
-    """CPU seconds of the machine and seconds of the clock while `command` runs. Errors: CalledProcessError."""
-    before, start = psutil.cpu_times(), time.monotonic()
+def spent(command: list[str], log: Path) -> float:
+    """CPU seconds of the machine while `command` runs. Errors: CalledProcessError."""
+    before = psutil.cpu_times()
     with log.open("w") as out:
         subprocess.run(command, check=True, stdout=out, stderr=out, cwd=Path(__file__).parent)
     after = psutil.cpu_times()
-    busy = sum(getattr(after, kind) - getattr(before, kind) for kind in ("user", "system", "nice"))
-    return busy, time.monotonic() - start
+    return after.user + after.system + after.nice - before.user - before.system - before.nice
+
+
+def ours(table: Path, stem: Path) -> tuple[float, float]:
+    """CPU seconds of training and of all; leaves the rows in STEM.twinlake.csv."""
+    run, log = stem.with_suffix(".run"), stem.with_suffix(".twinlake.log")
+    costs = {}
+    for verb in ("encode", "train", "generate"):
+        command = [sys.executable, "-m", "twinlake.cli", verb, str(table), "--set", f"run.dir={run}"]
+        costs[verb] = spent(command, log)
+    csv.write_csv(pq.read_table(run / "synthetic"), stem.with_suffix(".twinlake.csv"))
+    return costs["train"], sum(costs.values())
+
+
+def peers(python: Path, table: Path, stem: Path) -> tuple[float, float]:
+    """CPU seconds of the peer's training and of all; leaves its rows in STEM.peer.csv."""
+    log = stem.with_suffix(".peer.log")
+    whole = spent([str(python), "-c", PEER, str(table), str(stem.with_suffix(".peer.csv"))], log)
+    training = next(line for line in log.read_text().splitlines() if line.startswith("TRAIN"))
+    return float(training.split()[1]), whole
 
 
 def main() -> None:
@@ -50,13 +79,11 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for table in given.tables:
-        source, stem = str(table.absolute()), str((given.out / table.stem).absolute())
-        command = [sys.executable, "-m", "twinlake.cli", "generate", source, "--set", f"run.dir={stem}.run"]
-        own, own_clock = spent(command, Path(f"{stem}.twinlake.log"))
-        csv.write_csv(pq.read_table(f"{stem}.run/synthetic"), f"{stem}.twinlake.csv")
-        peer, peer_clock = spent([str(given.peer.absolute()), "-c", PEER, source, f"{stem}.peer.csv"], Path(f"{stem}.peer.log"))
-        seconds = f"twinlake {own:.0f}, TabularARGN {peer:.0f} CPU seconds ({own / peer:.2f} times)"
-        print(f"{table.stem}: {seconds}; {own_clock:.0f} and {peer_clock:.0f} s on the clock", flush=True)
+        stem = (given.out / table.stem).absolute()
+        training, whole = ours(table.absolute(), stem)
+        their_training, their_whole = peers(given.peer.absolute(), table.absolute(), stem)
+        told = f"training {training:.0f} beside {their_training:.0f} CPU seconds ({training / their_training:.2f} times)"
+        print(f"{table.stem}: {told}, in all {whole:.0f} beside {their_whole:.0f}", flush=True)
 
 
 if __name__ == "__main__":

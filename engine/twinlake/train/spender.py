@@ -18,6 +18,7 @@ SPLITS = {
     "tree": {"single columns": 0.25, "the hub": 0.05, "pairs with the hub": 0.3, "which pairs": 0.1, "pairs": 0.3},
     "adaptive": {"single columns": 0.25, "the hub": 0.05, "pairs with the hub": 0.3, "rounds": 0.4},
 }
+QUESTIONS = tuple(dict.fromkeys(name for split in SPLITS.values() for name in split))
 LEAST_RHO = 1e-9
 Floats = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int64]
@@ -69,9 +70,10 @@ def spender_of(ledger: Ledger, shown: bool, selection: str = "tree") -> Spender:
     earlier model is taken back, and if that was `shown`, kept among what earlier models had spent.
 
     Errors: ConfigError (nothing is left)."""
-    for name in [name for name in dict.fromkeys(n for split in SPLITS.values() for n in split) if name in ledger.releases]:
-        ledger.restart(name, shown)
-        shown = False
+    for name in QUESTIONS:
+        if name in ledger.releases:
+            ledger.restart(name, shown)
+            shown = False
     low, high = 0.0, ledger.budget.epsilon + math.log(1.0 / ledger.budget.delta)
     while high - low > 1e-3 * high and high > LEAST_RHO:
         middle = (low + high) / 2

@@ -68,7 +68,9 @@ def _train(plan: AnyPlan, place: Place, shards: Shards, prepared: Any) -> None:
         plan = replace(plan, settings=settings)
     learner = plan.learner(prepared, place)
     private = None
-    if plan.private is not None and not isinstance(learner, LlmLearner):
+    if plan.private is not None:
+        if isinstance(learner, LlmLearner):
+            raise ModelError("the family llm has no private steps")
         private = PrivateGradients(PrivateSteps(**plan.private), learner, shards.rows, place)
     wrapped = _wrapped(learner, place) if private is None else learner.network
     state = TrainingState(learner, plan, trials)
