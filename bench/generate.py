@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from twinlake.generate.blocks import Job, decoded, make_part, part_count
+from twinlake.generate.blocks import Job, block_count, decoded, make_part, part_count
 from twinlake.models.folded import FULL
 from twinlake.models.store import check_model
 from twinlake.tables.parts import publish
@@ -26,7 +26,7 @@ from twinlake.tables.parts import publish
 def to_arrow(job: Job) -> float:
     """CPU seconds of drawing and decoding all rows of `job`, each part dropped once it is there."""
     start = time.process_time()
-    for _ in decoded(range(part_count(job.rows)), job):
+    for _ in decoded(range(block_count(job.rows)), job):
         pass
     return time.process_time() - start
 

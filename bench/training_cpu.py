@@ -2,10 +2,10 @@
 
     python bench/training_cpu.py adult.csv credit.csv --peer PEERS/bin/python --out rows/
 
-Ours are `twinlake encode`, `train` and `generate`, all with their starts of Spark and Ray; the peer splits, analyzes and
-encodes, trains with its defaults until its own early stop, and draws as many rows as the table has. Training is our command
-`train` and the peer's call of that name. CPU seconds are those that the whole machine spent meanwhile: run nothing beside it.
-The rows of both are left in `--out` as CSV, to be judged.
+Ours are `twinlake transform`, `train` (which encodes first) and `generate`, each with its start of Spark and Ray; the peer
+splits, analyzes and encodes, trains with its defaults until its own early stop, and draws as many rows as the table has.
+Training is our command `train` and the peer's call of that name. CPU seconds are those that the whole machine spent meanwhile:
+run nothing beside it. The rows of both are left in `--out` as CSV, to be judged.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def ours(table: Path, stem: Path) -> tuple[float, float]:
     """CPU seconds of training and of all; leaves the rows in STEM.twinlake.csv."""
     run, log = stem.with_suffix(".run"), stem.with_suffix(".twinlake.log")
     costs = {}
-    for verb in ("encode", "train", "generate"):
+    for verb in ("transform", "train", "generate"):
         command = [sys.executable, "-m", "twinlake.cli", verb, str(table), "--set", f"run.dir={run}"]
         costs[verb] = spent(command, log)
     csv.write_csv(pq.read_table(run / "synthetic"), stem.with_suffix(".twinlake.csv"))

@@ -11,8 +11,9 @@ import pytest
 
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN
+from twinlake.evaluate.joint import triple_counts
 from twinlake.evaluate.metrics.skill import _product, skill, triple_skill
-from twinlake.evaluate.triples import MISSING, triple_counts
+from twinlake.evaluate.triples import MISSING
 
 NAMES = ("x", "a.b", "c")
 KINDS = {"x": "number", "a.b": "category", "c": "category"}

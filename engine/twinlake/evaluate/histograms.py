@@ -16,7 +16,8 @@ import pyarrow as pa
 from twinlake.evaluate.counters import Floats, doubles, summed
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import TRAIN, all_sides
-from twinlake.evaluate.passes import Coder, coder, facts, joint, numbers_of, others, paired, power_sums
+from twinlake.evaluate.joint import joint, numbers_of, power_sums
+from twinlake.evaluate.passes import Coder, coder, facts, others, paired
 
 MOST_BINS = 500
 DENSITY = 40

@@ -1,4 +1,4 @@
-"""Counts of how three columns hang together: a pass over all rows of all tables, for a fixed choice of triples.
+"""Counts of how three columns hang together, for a fixed choice of triples: their bins, and the counts of a batch of rows.
 
 Numbers fall into six bins between the sextiles of the train rows (Greenwald and Khanna, SIGMOD 2001: off by at most 1e-4 in
 rank), categories into their six most frequent train values; then any other value, and missing.
@@ -7,19 +7,17 @@ rank), categories into their six most frequent train values; then any other valu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
 from twinlake.core.seeds import derive, generator
-from twinlake.evaluate.counters import Floats, doubles, summed
+from twinlake.evaluate.counters import Floats, doubles
 from twinlake.evaluate.evidence import Evidence
-from twinlake.evaluate.frames import all_sides, cells_of, typed
-from twinlake.evaluate.passes import categories, paired
+from twinlake.evaluate.frames import cells_of, typed
+from twinlake.evaluate.passes import categories
 
 CODES = 8
 BINS, OTHER, MISSING = 6, 6, 7
@@ -51,21 +49,8 @@ class Bins:
         return out
 
 
-def triple_counts(evidence: Evidence) -> list[Floats]:
-    """Of each side: counts [triples, CODES, CODES, CODES]; no triples where fewer than three columns are measured."""
-    return evidence.once("triples", _triple_counts)
-
-
-def _triple_counts(evidence: Evidence) -> list[Floats]:
-    view = paired(evidence)
-    bins = _bins(view)
-    shape = (len(bins.triples), CODES, CODES, CODES)
-    if not bins.triples:
-        return [np.zeros(shape)] * 4
-    return [held["triples"] for held in summed(all_sides(view), partial(_step, bins), {"triples": shape})]
-
-
-def _bins(view: Evidence) -> Bins:
+def triple_bins(view: Evidence) -> Bins:
+    """The bins of the train rows, and which triples are looked at: MOST_TRIPLES at most, chosen by the seed."""
     width, found = len(view.numeric()), {}
     if width:
         cuts = F.percentile_approx("x", [i / BINS for i in range(1, BINS)], ACCURACY).alias("cuts")
@@ -78,7 +63,8 @@ def _bins(view: Evidence) -> Bins:
     return Bins(edges, values, [every[i] for i in chosen])
 
 
-def _step(bins: Bins, batch: pa.RecordBatch, side: int) -> Mapping[str, Floats]:
+def triple_step(bins: Bins, batch: pa.RecordBatch) -> Floats:
+    """Counts [triples, CODES, CODES, CODES] of one batch."""
     codes = bins.codes(batch)
     cells = [np.bincount((codes[a] * CODES + codes[b]) * CODES + codes[c], minlength=CODES**3) for a, b, c in bins.triples]
-    return {"triples": np.stack(cells).reshape(-1, CODES, CODES, CODES).astype(np.float64)}
+    return np.array(cells, np.float64).reshape(-1, CODES, CODES, CODES)

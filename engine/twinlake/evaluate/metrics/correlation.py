@@ -16,7 +16,8 @@ import numpy as np
 from twinlake.evaluate.counters import Floats
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT
-from twinlake.evaluate.passes import categories, facts, joint, paired
+from twinlake.evaluate.joint import joint
+from twinlake.evaluate.passes import categories, facts, paired
 
 WORST = 10
 

@@ -17,8 +17,8 @@ import numpy as np
 from twinlake.evaluate.counters import Floats
 from twinlake.evaluate.evidence import Evidence, Metric, Result, not_computed
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, row_counts
+from twinlake.evaluate.joint import triple_counts
 from twinlake.evaluate.metrics.fidelity import by_column, by_pair, total_variation
-from twinlake.evaluate.triples import triple_counts
 from twinlake.profile.counts import Counts, TokenCounts
 
 
