@@ -84,6 +84,21 @@ def test_column_distances_are_scipys(held: Evidence, tables: tuple[pd.DataFrame,
         assert got[name] == pytest.approx(jensenshannon(both["a"], both["b"], base=2), abs=1e-9), name
 
 
+def test_categories_that_train_hardly_has(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train rows are a, a, b, missing (twin: a, c, c, missing), and all missing (twin: a, a, missing, missing)."""
+    monkeypatch.setattr(passes, "LISTED_CATEGORIES", 2)
+    ddl = "some string, none string"
+    real = spark.createDataFrame([("a", None), ("a", None), ("b", None), (None, None)], ddl)
+    twin = spark.createDataFrame([("a", "a"), ("c", "a"), ("c", None), (None, None)], ddl)
+    found = passes.categories(Evidence(real, twin, ("some", "none"), {"some": "category", "none": "category"}))
+    assert found.values == [["a", "b"], []]
+    assert [list(n) for n in found.counts] == [[2.0, 1.0], []]
+    assert list(found.nulls) == [1.0, 4.0]
+    expected = [jensenshannon([2, 1, 1, 0], [1, 0, 1, 2], base=2), jensenshannon([4, 0], [2, 2], base=2)]
+    assert found.distance[2] == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(found.distance[1]).all()
+
+
 def test_associations_are_those_of_pandas(held: Evidence, tables: tuple[pd.DataFrame, ...]) -> None:
     real = tables[0]
     got = association_matrix(held, 0)

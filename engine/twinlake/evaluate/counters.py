@@ -53,7 +53,8 @@ def adder(step: Step, shapes: Shapes) -> Callable[[Iterator[pa.RecordBatch]], It
                     held[side] = {name: np.array(value, dtype=np.float64) for name, value in new.items()}
                     continue
                 for name, value in new.items():
-                    old[name] = np.maximum(old[name], value) if name.startswith("max_") else old[name] + value
+                    add = np.maximum if name.startswith("max_") else np.add
+                    add(old[name], value, out=old[name])
         for side, arrays in held.items():
             start = side * size
             for name, shape in shapes.items():

@@ -106,7 +106,8 @@ def axes_of(feature: Floats, outer: Floats, n: float, names: list[str]) -> Axes 
 
 def project(code: Coder, axes: Axes, batch: pa.RecordBatch) -> Floats:
     """The two components of each row."""
-    return np.asarray(((code.features(batch) - axes.mean) / axes.std) @ axes.weights)
+    features = code.features(code.numbers(batch), code.listed(batch))
+    return np.asarray(((features - axes.mean) / axes.std) @ axes.weights)
 
 
 @dataclass(frozen=True)

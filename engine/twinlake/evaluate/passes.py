@@ -7,7 +7,7 @@ know no scores: `metrics/` turns their sums into numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from pyspark.sql.window import Window
 from twinlake.evaluate.counters import Floats, Ints, doubles
 from twinlake.evaluate.evidence import Evidence
 from twinlake.evaluate.frames import HOLDOUT, TRAIN, TWIN, TWIN_AT, all_sides, cells_of, typed
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 Bools = npt.NDArray[np.bool_]
 CATEGORY_CAP = 100
@@ -109,32 +112,39 @@ def _categories(evidence: Evidence) -> Categories:
     # So that the tables of all pairs stay within CELL_BUDGET cells in each task.
     cap = min(CATEGORY_CAP, max(4, int((2 * CELL_BUDGET) ** 0.5 / max(width, 1)) - 2))
     values: list[list[str]] = [[] for _ in range(width)]
-    counts: list[Floats] = [np.zeros(0) for _ in range(width)]
+    counts: list[list[float]] = [[] for _ in range(width)]
     distance = np.full((4, width), np.nan)
     if not width:
-        return Categories(values, counts, distance, np.zeros(0), cap)
-    cells = [F.struct(F.lit(i).alias("i"), F.col(f"s{i}").alias("v")) for i in range(width)]
-    long = all_sides(evidence).select("side", F.explode(F.array(*cells)).alias("cell")).select("side", "cell.*")
-    sides = [F.sum((F.col("side") == s).cast("long")).alias(f"k{s}") for s in range(4)]
-    table = long.groupBy("i", "v").agg(*sides)
+        return Categories(values, [], distance, np.zeros(0), cap)
     total = facts(evidence).rows
-    share = [F.col(f"k{s}") / int(total[s] or 1) for s in range(4)]
-    terms = [F.sum(_divergence(share[TRAIN], share[s])).alias(f"d{s}") for s in range(4)]
-    missing = F.sum(F.when(F.col("v").isNull(), F.col(f"k{TRAIN}")).otherwise(0)).alias("nulls")
     nulls = np.zeros(width)
-    for row in table.groupBy("i").agg(missing, *terms).toArrow().to_pylist():
-        nulls[row["i"]] = row["nulls"]
-        for s in range(4):
-            if total[TRAIN] and total[s]:
-                distance[s, row["i"]] = np.sqrt(max(0.0, row[f"d{s}"]))
-    order = Window.partitionBy("i").orderBy(F.desc(f"k{TRAIN}"), "v")
-    known = table.where(F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)).withColumn("rank", F.row_number().over(order))
-    top = known.where(F.col("rank") <= LISTED_CATEGORIES).select("i", "v", f"k{TRAIN}", "rank").toArrow()
-    rows = sorted(zip(*(top.column(c).to_pylist() for c in ("i", "rank", "v", f"k{TRAIN}")), strict=True))
-    for i in range(width):
-        values[i] = [v for j, _, v, _ in rows if j == i]
-        counts[i] = np.array([n for j, _, _, n in rows if j == i], dtype=np.float64)
-    return Categories(values, counts, distance, nulls, cap)
+    table = _value_counts(evidence, width)
+    share = [F.col(f"k{s}") / int(total[s] or 1) for s in range(4)]
+    column = Window.partitionBy("i")
+    listed = F.col("v").isNotNull() & (F.col(f"k{TRAIN}") > 0)
+    order = column.orderBy(F.desc(listed), F.desc(f"k{TRAIN}"), "v")
+    missing = F.sum(F.when(F.col("v").isNull(), F.col(f"k{TRAIN}")).otherwise(0)).over(column).alias("nulls")
+    terms = [F.sum(_divergence(share[TRAIN], share[s])).over(column).alias(f"d{s}") for s in range(4)]
+    kept = (F.col("rank") <= LISTED_CATEGORIES) & (listed | (F.col("rank") == 1))
+    ranked = table.select("i", "v", f"k{TRAIN}", F.row_number().over(order).alias("rank"), missing, *terms).where(kept)
+    # The first row of a column brings its sums, whether its value is one to list or not.
+    for row in sorted(ranked.toArrow().to_pylist(), key=lambda row: (row["i"], row["rank"])):
+        i = row["i"]
+        if row["rank"] == 1:
+            nulls[i] = row["nulls"]
+            compared = [s for s in range(4) if total[TRAIN] and total[s]]
+            distance[compared, i] = [np.sqrt(max(0.0, row[f"d{s}"])) for s in compared]
+        if row["v"] is not None and row[f"k{TRAIN}"]:
+            values[i].append(row["v"])
+            counts[i].append(float(row[f"k{TRAIN}"]))
+    return Categories(values, [np.array(n) for n in counts], distance, nulls, cap)
+
+
+def _value_counts(evidence: Evidence, width: int) -> DataFrame:
+    """Of each categorical column `i` and value `v`: how many rows of each side have it, `k0` to `k3`."""
+    cells = F.posexplode(F.array(*[F.col(f"s{i}") for i in range(width)])).alias("i", "v")
+    sides = [F.sum((F.col("side") == s).cast("long")).alias(f"k{s}") for s in range(4)]
+    return all_sides(evidence).select("side", cells).groupBy("i", "v").agg(*sides)
 
 
 def _divergence(p: Any, q: Any) -> Any:
@@ -164,30 +174,33 @@ class Coder:
         """Codes of categorical column c: the listed values up to the cap, other, missing."""
         return min(len(self.values[c]), self.cap) + 2
 
-    def listed(self, batch: pa.RecordBatch, c: int) -> tuple[Ints, Bools]:
-        """The position of each value among the listed ones (their number if it is none), and where it is missing."""
-        column = batch.column(f"s{c}")
-        found = pc.index_in(column, value_set=pa.array(self.values[c], column.type), skip_nulls=True)
-        return pc.fill_null(found, len(self.values[c])).to_numpy(zero_copy_only=False).astype(np.int64), _missing(column)
+    def listed(self, batch: pa.RecordBatch) -> list[Ints]:
+        """Of each categorical column: the position of each row's value among the listed ones, their number if it is none of
+        them, and one more where it is missing."""
+        out = []
+        for c, values in enumerate(self.values):
+            column = batch.column(f"s{c}")
+            found = pc.index_in(column, value_set=pa.array(values, column.type), skip_nulls=True)
+            places = pc.fill_null(found, len(values)).to_numpy(zero_copy_only=False).astype(np.int64)
+            if column.null_count:
+                places[column.is_null().to_numpy(zero_copy_only=False)] = len(values) + 1
+            out.append(places)
+        return out
 
-    def codes(self, batch: pa.RecordBatch, c: int) -> Ints:
-        """The code of each row in categorical column c."""
-        found, missing = self.listed(batch, c)
-        return np.where(missing, self.width(c) - 1, np.minimum(found, self.width(c) - 2))
+    def codes(self, listed: list[Ints]) -> list[Ints]:
+        """The code of each row in each categorical column: see `width`."""
+        return [recoded(len(values), self.width(c) - 2).take(listed[c]) for c, values in enumerate(self.values)]
 
-    def features(self, batch: pa.RecordBatch) -> Floats:
+    def features(self, numbers: Floats, listed: list[Ints]) -> Floats:
         """Numbers with missing ones at the train median, then categories as their train share (unseen: 0)."""
-        numbers = self.numbers(batch)
-        numbers = np.where(np.isnan(numbers), self.fill, numbers)
-        shares = []
-        for c in range(len(self.values)):
-            found, missing = self.listed(batch, c)
-            shares.append(np.where(missing, self.shares[c][-1], self.shares[c][:-1].take(found)))
-        return np.column_stack([numbers, *shares])
+        shares = [share.take(found) for share, found in zip(self.shares, listed, strict=True)]
+        return np.column_stack([np.where(np.isnan(numbers), self.fill, numbers), *shares])
 
 
-def _missing(column: pa.Array) -> Bools:
-    return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+def recoded(listed: int, most: int) -> Ints:
+    """What becomes of the positions of `Coder.listed` where the first `most` values are kept apart: theirs, `most` for any
+    other value, one more for missing. [listed + 2], int64."""
+    return np.array([*np.minimum(np.arange(listed), most), most, most + 1])
 
 
 def coder(evidence: Evidence) -> Coder:
