@@ -38,7 +38,8 @@ Examples:
 
 \b
 Stages, in order: profile, classify, plan, transform, (encode), train, generate, evaluate, report. A stage verb runs
-the line up to its stage; what is finished already and unchanged isn't done again.
+the line up to its stage; what is finished already and unchanged isn't done again. SOURCE can be a run folder: the
+run goes on there, with the settings that it was made with and those given now.
 
 \b
 Exit codes: 0 done, 2 wrong request, 3 wrong data, 4 writing failed (run again to resume), 70 bug.
@@ -51,7 +52,7 @@ Exit codes: 0 done, 2 wrong request, 3 wrong data, 4 writing failed (run again t
 
 _Source = Annotated[
     str | None,
-    typer.Argument(metavar="SOURCE", help="A path (Parquet, CSV, JSON, ORC) or a catalog table name, 1 to 3 parts."),
+    typer.Argument(metavar="SOURCE", help="A path (Parquet, CSV, JSON, ORC), a catalog table, or a run folder to go on with."),
 ]
 _Rows = Annotated[int | None, typer.Option("--rows", help="How many synthetic rows; default: as many as SOURCE has.")]
 _Target = Annotated[str | None, typer.Option("--target", help="Column that a classifier should predict (report).")]
@@ -106,9 +107,12 @@ def _stage_command(stage: str, text: str, example: str) -> None:
         quiet: _Quiet = False,
         verbose: _Verbose = False,
     ) -> None:
-        arguments = _arguments(source, rows, target, holdout, name)
+        from twinlake.core.config import load_config
+
+        made_with = _made_with(source)
+        arguments = _arguments(None if made_with else source, rows, target, holdout, name)
         limits = [f"evaluate.fail_under.{limit}" for limit in fail_under or []]
-        _run_line(stage, arguments, config, [*(settings or []), *limits], quiet, verbose, dry_run)
+        _run_line(stage, load_config(config, [*(settings or []), *limits], made_with, arguments), quiet, verbose, dry_run)
 
     help_ = text + _EXAMPLE.format(stage, example).rstrip()
     app.command(stage, help=help_, short_help=text.partition(":")[0])(command)
@@ -330,18 +334,18 @@ def _source(source: str) -> dict[str, str | None]:
     return {"path": source if path else None, "table": None if path else source}
 
 
-def _run_line(
-    stage: str,
-    arguments: dict[str, Any],
-    file: str | None,
-    settings: list[str],
-    quiet: bool,
-    verbose: bool,
-    dry_run: bool = False,
-) -> None:
-    from twinlake.core.config import load_config
+def _made_with(source: str | None) -> dict[str, Any] | None:
+    """The config of the run whose folder SOURCE is, to go on with in that folder; None where SOURCE is a table."""
+    if source is None or not Path(source, "run.json").is_file():
+        return None
+    try:
+        made_with = json.loads(Path(source, "run.json").read_text(encoding="utf-8"))["config"]
+    except (ValueError, KeyError, TypeError):
+        return None  # rows in a file of that name
+    return {**made_with, "run": {**made_with["run"], "dir": source}}
 
-    config = load_config(file, settings, arguments=arguments)
+
+def _run_line(stage: str, config: Any, quiet: bool, verbose: bool, dry_run: bool) -> None:
     _require_source(config, f"name a path or a table, such as `twinlake {stage} customers.parquet`")
     if dry_run and stage not in ("run", "plan"):
         raise UserError(f"--dry-run is for run (what it will cost) and plan (what would change); leave it out of {stage}")

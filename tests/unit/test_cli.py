@@ -124,6 +124,21 @@ def test_source_is_a_path_or_a_table(source: str, path: str | None, table: str |
     assert (pipeline.config.source.path, pipeline.config.source.table) == (path, table)
 
 
+def test_source_is_a_run_folder_to_go_on_with(pipeline: FakePipeline, tmp_path: Path) -> None:
+    made_with = {"source": {"path": "a.csv"}, "run": {"name": "x", "seed": 3, "dir": "runs/old"}, "generate": {"rows": 5}}
+    (tmp_path / "run.json").write_text(json.dumps({"config": made_with}), encoding="utf-8")
+    assert execute(["generate", str(tmp_path), "--rows", "7", "--quiet"]) == 0
+    config = pipeline.config
+    assert (config.source.path, config.run.dir, config.run.seed, config.generate.rows) == ("a.csv", str(tmp_path), 3, 7)
+
+
+@pytest.mark.parametrize("text", ['{"age": 3}\n{"age": 4}\n', "[1, 2]", '{"age": 3}'])
+def test_a_folder_of_rows_called_run_json_is_a_table(text: str, pipeline: FakePipeline, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    assert execute(["run", str(tmp_path), "--quiet"]) == 0
+    assert pipeline.config.source.path == str(tmp_path)
+
+
 def test_options_win_over_the_file_and_set_over_options(pipeline: FakePipeline, tmp_path: Path) -> None:
     file = tmp_path / "team.yaml"
     file.write_text("source: {table: a.b}\ngenerate: {rows: 5}\nrun: {name: x, seed: 3}\n", encoding="utf-8")
